@@ -1,0 +1,188 @@
+# One client socket with its buffers, and the way of a request through it.
+#
+# Owner: the loop's table, from accept to close.  Lock: the interpreter lock; one owner at a time.
+# Errors: whatever a client or an application does is dealt with here; an exception that leaves a method of
+# Connection is a fault of ours, and the loop closes the connection and logs it.
+#
+# States and the legal moves between them (asserted in debug builds):
+#
+#     IDLE ──> HEAD ──> BODY ──> APP ──> WRITE ──> IDLE ...
+#      │ ^──────┴────────┴───────^│ ^─────┘│
+#      └──> LINGER <─────────────-┴────────┘ ──> CLOSED   (from every state)
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from headrace.engine.body cimport BodyBudget, BodyReceiver, BodySource, RequestBody
+from headrace.engine.csrc cimport (
+    buffer, chunk_decoder, deadline, deadline_queue, field_line, framing, head_limits, outbox, poller, request_error, request_head,
+    request_rules)
+from headrace.engine.environ cimport EnvironTemplate, FieldMemo
+from headrace.engine.response cimport Response, response_defaults
+
+cdef enum connection_state:
+    IDLE      # between requests, nothing received of the next
+    HEAD      # part of a head has come
+    BODY      # the head is complete, the body is not
+    APP       # the application runs
+    WRITE     # the socket is full: the rest of the response waits
+    LINGER    # all is sent; reading what the client still sends, so that it gets to read our answer (RFC 9112 §9.6)
+    CLOSED
+
+cdef enum:
+    RECEIVE_BYTES = 65536
+
+
+cdef class LoopBase:
+    # The part of the loop that connections use.
+    cdef object application
+    cdef object run_request          # headrace.wsgi.run, handed down
+    cdef object resume
+    cdef object abandon
+    cdef object access_log           # callable(AccessRecord) or None
+    cdef object error_stream         # wsgi.errors
+    cdef poller *poller
+    cdef bint edges                  # the poller reports edges: arming for reading is not needed
+    cdef bint stopping
+
+    # settings, in the units of their names
+    cdef head_limits limits
+    cdef response_defaults defaults
+    cdef int64_t body_bytes_max
+    cdef int64_t body_memory_bytes_max
+    cdef int64_t body_bytes_per_s_min
+    cdef size_t answers_bytes_max
+    cdef bint stream_bodies
+    cdef bint keep_alive
+    cdef object spool_folder
+    cdef BodyBudget budget
+
+    # scratch of the running thread
+    cdef request_head head
+    cdef field_line *fields          # limits.fields_max
+    cdef char *receive_scratch       # RECEIVE_BYTES
+    cdef char *send_scratch          # answers_bytes_max + RESPONSE_ROOM_BYTES
+    cdef size_t send_scratch_bytes
+    cdef Response spare_response     # recycled when nobody else holds it
+    cdef RequestBody spare_body      # likewise, for requests without a body
+
+    cdef uint64_t now_ms             # monotonic, as of the last return from the poller
+    cdef deadline_queue trim_deadlines    # an idle connection gives its memory back
+    cdef deadline_queue idle_deadlines
+    cdef deadline_queue head_deadlines
+    cdef deadline_queue body_deadlines
+    cdef deadline_queue write_deadlines
+    cdef deadline_queue linger_deadlines
+
+    cdef int push_ready(self, Connection connection) except -1
+    cdef int forget(self, Connection connection) except -1
+    cdef Response take_response(self)
+    cdef RequestBody take_empty_body(self)
+
+
+cdef class Connection:
+    cdef LoopBase loop
+    cdef EnvironTemplate template
+    cdef object remote_addr          # str
+    cdef object remote_port          # str
+    cdef int fd
+    cdef uint64_t tag                # generation and fd, for the poller
+    cdef connection_state state
+    cdef bint registered             # with the poller
+    cdef bint queued                 # in the loop's ready ring
+    cdef bint readable               # an edge was reported and not used up
+    cdef bint hung_up                # the peer has shut its side down, or the edge for it has come
+    cdef bint at_eof                 # receiving has said so
+    cdef bint more_to_serve          # input holds octets that nobody has looked at
+    cdef bint closing                # no request is read any more; closed when all is sent
+    cdef bint lingering              # ... and then lingers
+    cdef deadline timer
+
+    cdef buffer input                # received, not yet understood
+    cdef request_head *partial       # a head that is not complete: where the parser has got to
+    cdef FieldMemo memo
+    cdef outbox out
+
+    # the request being served
+    cdef dict environ
+    cdef bint http_1_1
+    cdef bint to_head
+    cdef bint keep_alive
+    cdef BodyReceiver receiver
+    cdef uint64_t body_since_ms
+    cdef StreamSource stream         # --stream-request-body: where the application reads from
+    cdef StreamSource input_after_stream  # read to its end: what it holds now belongs to the next request
+    cdef Response response           # unfinished business: suspended, or its block is unsent
+    cdef double since_s              # epoch; access log only
+
+    # events, called by the loop
+    cdef int on_accept(self) except -1
+    cdef int on_ready(self) except -1
+    cdef int on_deadline(self, deadline_queue *queue) except -1
+    cdef int stop(self) except -1
+    cdef int close(self) except -1
+    cdef int trim(self) except -1
+    cdef int abandon_response(self, Response response) except -1
+
+    # receiving
+    cdef int receive(self) except -1
+    cdef int keep_rest(self, const char *at, size_t len) except -1
+    cdef int settle(self) except -1
+    cdef int take_back_rest(self) except -1
+    cdef int wait_for_input(self) except -1
+    cdef int watch(self, uint32_t interest) except -1
+    cdef int serve_kept_input(self) except -1
+    cdef size_t serve(self, const char *at, size_t len) except? 0
+    cdef size_t take_head(self, const char *at, size_t len) except? 0
+    cdef size_t take_same_head(self, const char *at, size_t len) except? 0
+    cdef bint fields_as_before(self, const request_head *head, const char *at, size_t len) noexcept
+    cdef size_t take_new_fields(self, const char *at, size_t len) except? 0
+    cdef int head_incomplete(self, const request_head *head) except -1
+    cdef size_t take_same_fields(self, const char *at, size_t len) except? 0
+    cdef void restore_partial(self, request_head *head) noexcept
+    cdef bint begin_request(self, const request_head *head, const request_rules *rules, framing body_framing,
+                           uint64_t body_bytes, const char *rest, size_t rest_len) except -1
+    cdef int send_continue(self) except -1
+    cdef int begin_body(self, framing body_framing, uint64_t body_bytes) except -1
+    cdef size_t take_body(self, const char *at, size_t len) except? 0
+    cdef bint body_is_too_slow(self) noexcept
+
+    # answering
+    cdef int run_streaming(self, framing body_framing, uint64_t body_bytes, bint expects_continue,
+                           const char *rest, size_t rest_len) except -1
+    cdef int end_stream(self, Response response) except -1
+    cdef int run_application(self, RequestBody body) except -1
+    cdef int after_run(self, Response response) except -1
+    cdef int application_failed(self, Response response, object error) except -1
+    cdef int report(self, object error, dict environ) except -1
+    cdef int cut(self, Response response) except -1
+    cdef int emit_record(self, int status, int64_t body_bytes) except -1
+    cdef int refuse(self, request_error error) except -1
+    cdef int refuse_now(self, request_error error) except -1
+    cdef int ensure_room(self) except -1
+    cdef bint flush(self) except -1
+    cdef int wait_for_client(self) except -1
+    cdef void let_go_of_response(self) noexcept
+    cdef int on_writable(self) except -1
+    cdef int resume_application(self) except -1
+    cdef int finish_closing(self) except -1
+    cdef int drain(self) except -1
+    cdef void move(self, connection_state state) noexcept
+
+
+cdef class StreamSource(BodySource):
+    # The body of a connection that the application reads as it arrives (--stream-request-body).  Runs on the
+    # thread of the application, which waits here for a slow client.
+    cdef Connection connection       # None once the request is over
+    cdef Response response
+    cdef buffer rest                 # received, not yet read
+    cdef chunk_decoder decoder
+    cdef bint chunked
+    cdef bint complete
+    cdef bint expects_continue
+    cdef int64_t left_bytes
+    cdef int64_t got_bytes
+
+    cdef int receive_more(self) except -1
+    cdef bytes decode(self, size_t bytes_max)
+    cdef bytes decode_chunks(self)
+    cdef int check_total(self, int64_t more) except -1

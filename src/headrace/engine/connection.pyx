@@ -1,0 +1,845 @@
+"""Client connections: see connection.pxd for the fields, the states and the rules of ownership.
+
+The way of a request, top to bottom: on_accept/on_ready -> receive -> serve -> take_head -> begin_request
+-> (take_body) -> run_application -> after_run -> settle.
+"""
+
+import logging
+import time
+import traceback
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_Copy, PyDict_SetItem
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from headrace.engine.body cimport (
+    BODY_COMPLETE, BODY_MORE, BODY_REFUSED, BodyReceiver, BodySource, RequestBody, body_status)
+from headrace.engine.csrc cimport (
+    BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, CHUNK_MORE, FRAMING_CHUNKED, FRAMING_ERROR, FRAMING_LENGTH, FRAMING_NONE,
+    HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, POLLER_READ, POLLER_WRITE, REQUEST_APPLICATION_FAILED, REQUEST_BODY_TIMEOUT,
+    REQUEST_BODY_TOO_LONG, REQUEST_HEAD_TIMEOUT, REQUEST_HEAD_TOO_LONG, REQUEST_OK, SOCK_AGAIN, SOCK_EOF, SOCK_OK,
+    TARGET_ORIGIN, buffer_append, buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_decoder,
+    chunk_decoder_reset, chunk_status, deadline_arm, deadline_disarm, deadline_init, deadline_queue, field_line,
+    framing, framing_decide, head_status, outbox_borrow, outbox_flush, outbox_free, outbox_init, outbox_is_empty,
+    outbox_keep, outbox_pending_bytes, outbox_reserve, outbox_rewind, poller_add_connection, poller_arm,
+    request_error, request_fields_parse, request_head, request_head_reset, request_line_parse, request_rules,
+    request_rules_check, sock_close, sock_recv, sock_reset_on_close, sock_shutdown_write, sock_status, sock_wait)
+from headrace.engine.debug cimport HEADRACE_DEBUG, count_object
+from headrace.engine.environ cimport EnvironTemplate, FieldMemo
+from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response
+from headrace.errors import REFUSALS, ClientDisconnected
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object o)
+
+log = logging.getLogger("headrace")
+
+cdef str WSGI_INPUT = "wsgi.input"
+cdef str WSGI_EARLY_HINTS = "wsgi.early_hints"
+cdef str CONTENT_LENGTH = "CONTENT_LENGTH"
+
+cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
+cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+cdef size_t CONTINUE_BYTES = 25
+
+# LEGAL_MOVES[from]: the set of states that may follow, as bits
+cdef uint32_t[7] LEGAL_MOVES
+LEGAL_MOVES[<int>IDLE] = 1 << HEAD | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>HEAD] = 1 << IDLE | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>BODY] = 1 << APP | 1 << IDLE | 1 << WRITE | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>APP] = 1 << IDLE | 1 << WRITE | 1 << CLOSED
+LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>LINGER] = 1 << CLOSED
+LEGAL_MOVES[<int>CLOSED] = 0
+
+
+class AccessRecord:
+    """What happened to one request, for the access log.
+
+    time_s: when it began, seconds since the epoch.  duration_s: until its last octet was handed to the kernel or
+    left waiting for the client.  response_bytes: octets of the body.  method, target, protocol: str as sent (latin-1),
+    "" when the request was refused before they were known.  referer, user_agent: str or None.
+    """
+
+    __slots__ = ("duration_s", "method", "protocol", "referer", "remote_addr", "remote_user", "response_bytes",
+                 "status", "target", "time_s", "user_agent")
+
+    def __init__(self, environ, remote_addr, status, response_bytes, time_s, duration_s):
+        self.remote_addr = remote_addr
+        self.remote_user = None
+        self.status = status
+        self.response_bytes = response_bytes
+        self.time_s = time_s
+        self.duration_s = duration_s
+        self.method = environ.get("REQUEST_METHOD", "")
+        self.target = environ.get("RAW_URI", "")
+        self.protocol = environ.get("SERVER_PROTOCOL", "")
+        self.referer = environ.get("HTTP_REFERER")
+        self.user_agent = environ.get("HTTP_USER_AGENT")
+
+
+class BodyRefused(ClientDisconnected):
+    """A body that is read as it arrives has turned out to be malformed, too long or too slow.
+
+    error: the ``enum request_error``.
+    """
+
+    def __init__(self, error):
+        super().__init__(REFUSAL_LIST[error].explanation)
+        self.error = error
+
+
+cdef class LoopBase:
+
+    cdef int push_ready(self, Connection connection) except -1:
+        raise NotImplementedError
+
+    cdef int forget(self, Connection connection) except -1:
+        raise NotImplementedError
+
+    cdef Response take_response(self):
+        """A Response for the next request: the last one again, if the application let go of it."""
+        cdef Response response = self.spare_response
+        if response is not None:
+            self.spare_response = None
+            # held by our variable and by its two bound methods; those by nobody but the response
+            if (Py_REFCNT(response) == 3 and Py_REFCNT(response.start_response) == 1
+                    and Py_REFCNT(response.early_hints) == 1):
+                return response
+        response = Response()
+        response.defaults = &self.defaults
+        return response
+
+    cdef RequestBody take_empty_body(self):
+        cdef RequestBody body = self.spare_body
+        if body is None or Py_REFCNT(body) > 2:
+            body = self.spare_body = RequestBody()
+        return body
+
+
+cdef class Connection:
+
+    def __cinit__(self, LoopBase loop not None, EnvironTemplate template not None, int fd, remote_addr, remote_port):
+        self.loop = loop
+        self.template = template
+        self.fd = fd
+        self.remote_addr = remote_addr
+        self.remote_port = remote_port
+        self.state = IDLE
+        deadline_init(&self.timer, <void *>self)
+        outbox_init(&self.out)
+        count_object(b"Connection", 1)
+
+    def __dealloc__(self):
+        deadline_disarm(&self.timer)
+        buffer_free(&self.input)
+        outbox_free(&self.out)
+        PyMem_Free(self.partial)
+        count_object(b"Connection", -1)
+
+    cdef void move(self, connection_state state) noexcept:
+        if HEADRACE_DEBUG and state != self.state and not LEGAL_MOVES[<int>self.state] & (1 << state):
+            log.critical("illegal move of a connection from state %d to %d", self.state, state)
+            count_object(b"illegal moves", 1)
+        self.state = state
+
+    # ---- events, called by the loop ----
+
+    cdef int on_accept(self) except -1:
+        """A new connection: its first request is usually here already."""
+        deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
+        self.readable = True
+        return self.receive()
+
+    cdef int on_ready(self) except -1:
+        if self.state == WRITE:
+            self.on_writable()
+        if self.state == LINGER:
+            return self.drain()
+        if self.state < APP:
+            return self.receive()
+        return 0
+
+    cdef int on_deadline(self, deadline_queue *queue) except -1:
+        if queue is &self.loop.trim_deadlines:
+            return self.trim()
+        if queue is &self.loop.head_deadlines and self.state == HEAD:
+            return self.refuse_now(REQUEST_HEAD_TIMEOUT)
+        if queue is &self.loop.body_deadlines:
+            return self.refuse_now(REQUEST_BODY_TIMEOUT)
+        if queue is &self.loop.write_deadlines:
+            log.info("a client did not read its response in time; the connection is closed")
+        return self.close()
+
+    cdef int trim(self) except -1:
+        """Idle for a while: what only speeds up a busy connection is given back."""
+        self.memo = None
+        if self.input.start == self.input.end:
+            buffer_free(&self.input)
+        deadline_arm(&self.loop.idle_deadlines, &self.timer, self.loop.now_ms)
+        return 0
+
+    cdef int stop(self) except -1:
+        """The loop is stopping: an idle connection closes, a busy one after its answer."""
+        if self.state == IDLE and not self.queued:
+            return self.close()
+        return 0
+
+    cdef int close(self) except -1:
+        """The end, from any state: close() of a suspended iterable is called, the loop forgets the connection."""
+        cdef Response response = self.response
+        if self.state == CLOSED:
+            return 0
+        self.move(CLOSED)
+        deadline_disarm(&self.timer)
+        self.loop.forget(self)
+        sock_close(self.fd)
+        self.fd = -1
+        buffer_free(&self.input)
+        outbox_free(&self.out)
+        self.receiver = None
+        self.environ = None
+        if response is not None:
+            self.response = None
+            if response.suspended is not None:
+                self.abandon_response(response)
+            response.release()
+        return 0
+
+    cdef int abandon_response(self, Response response) except -1:
+        try:
+            self.loop.abandon(response)
+        except BaseException:
+            log.exception("close() of a response failed after its client had gone")
+        return 0
+
+    # ---- receiving ----
+
+    cdef int receive(self) except -1:
+        """Receive once, then serve every complete request in what has come."""
+        cdef size_t got = 0, used
+        cdef sock_status status
+        cdef char *scratch = self.loop.receive_scratch
+        if self.readable and not self.at_eof:
+            status = sock_recv(self.fd, scratch, RECEIVE_BYTES, &got)
+            # Less than was asked for: nothing is left, and the next octet brings an edge.  FIN brings its edge once.
+            self.readable = status == SOCK_OK and (got == RECEIVE_BYTES or self.hung_up)
+            if status == SOCK_EOF:
+                self.at_eof = True
+            elif status != SOCK_OK and status != SOCK_AGAIN:
+                return self.close()
+        if self.input.end > self.input.start:
+            if got:
+                self.keep_rest(scratch, got)
+            self.serve_kept_input()
+        elif got:
+            used = self.serve(scratch, got)
+            if used < got and self.state != CLOSED:
+                self.keep_rest(scratch + used, got - used)
+        if HEADRACE_DEBUG and got:
+            memset(scratch, 0xDB, got)
+        return self.settle()
+
+    cdef int keep_rest(self, const char *at, size_t len) except -1:
+        # Bounded: reading stops while a request is served, so what is kept is a part of a head and one receive.
+        if buffer_append(&self.input, at, len, self.loop.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
+            raise MemoryError("no memory for what a client sent")
+        return 0
+
+    cdef int serve_kept_input(self) except -1:
+        self.more_to_serve = False
+        cdef size_t used = self.serve(self.input.data + self.input.start, self.input.end - self.input.start)
+        if self.state != CLOSED:
+            buffer_consume(&self.input, used)
+        return 0
+
+    cdef size_t serve(self, const char *at, size_t len) except? 0:
+        """Serve the requests in at[0..len) until one is incomplete or cannot be answered yet; octets consumed."""
+        cdef size_t used = 0, step
+        while used < len and self.state < APP and not self.closing:
+            if self.state == BODY:
+                step = self.take_body(at + used, len - used)
+            else:
+                if self.out.end - self.out.start >= self.loop.answers_bytes_max and not self.flush():
+                    break
+                step = self.take_head(at + used, len - used)
+                if step == 0:
+                    break
+            used += step
+        return used
+
+    cdef int settle(self) except -1:
+        """All that could be served is served: send the answers, then wait for what comes next."""
+        if self.input_after_stream is not None:
+            self.take_back_rest()
+        if self.state == CLOSED or self.state == LINGER:
+            return 0
+        if self.state == WRITE or not self.flush():
+            return 0
+        if self.closing:
+            return self.finish_closing()
+        if self.at_eof:
+            return self.close()
+        if self.readable or self.more_to_serve:
+            return self.loop.push_ready(self)
+        return self.wait_for_input()
+
+    cdef int take_back_rest(self) except -1:
+        """A streamed body has been read to its end: what came behind it is the next request."""
+        cdef StreamSource source = self.input_after_stream
+        self.input_after_stream = None
+        if source.rest.end > source.rest.start:
+            self.more_to_serve = True
+            return self.keep_rest(source.rest.data + source.rest.start, source.rest.end - source.rest.start)
+        return 0
+
+    cdef int wait_for_input(self) except -1:
+        if self.state == IDLE:
+            if self.loop.stopping:
+                return self.close()
+            deadline_arm(&self.loop.trim_deadlines, &self.timer, self.loop.now_ms)
+        return self.watch(POLLER_READ)
+
+    cdef int watch(self, uint32_t interest) except -1:
+        """Ask the poller for the next edge.  A connection that closes after its first answer never gets here."""
+        if not self.registered:
+            self.registered = True
+            if poller_add_connection(self.loop.poller, self.fd, self.tag) < 0:
+                log.error("the poller did not take a connection")
+                return self.close()
+            if interest == POLLER_READ:
+                return 0
+        if not self.loop.edges or interest & POLLER_WRITE:
+            poller_arm(self.loop.poller, self.fd, self.tag, interest)
+        return 0
+
+    # ---- the head ----
+
+    cdef size_t take_head(self, const char *at, size_t len) except? 0:
+        """Take one request head and run what it asks for, or begin its body.  Octets consumed, 0: it is incomplete."""
+        cdef request_head *head = &self.loop.head
+        cdef head_status status
+        if self.memo is not None and self.partial is NULL:
+            if self.memo.len <= len and self.memo.len and memcmp(at, self.memo.bytes, self.memo.len) == 0:
+                return self.take_same_head(at, len)
+        self.restore_partial(head)
+        status = request_line_parse(head, at, len, &self.loop.limits)
+        if status == HEAD_DONE:
+            if self.fields_as_before(head, at, len):
+                return self.take_same_fields(at, len)
+            status = request_fields_parse(head, at, len, &self.loop.limits)
+        if status == HEAD_DONE:
+            return self.take_new_fields(at, len)
+        if status == HEAD_ERROR:
+            self.refuse(head.error)
+            return len
+        self.head_incomplete(head)
+        return 0
+
+    cdef size_t take_same_head(self, const char *at, size_t len) except? 0:
+        """The head is the previous one again, octet by octet."""
+        cdef FieldMemo memo = self.memo
+        cdef size_t used = memo.len
+        memo.misses = 0
+        self.environ = <dict>PyDict_Copy(memo.environ)
+        if self.begin_request(&memo.head, &memo.rules, memo.body_framing, memo.body_bytes, at + used, len - used):
+            return len
+        return used
+
+    cdef bint fields_as_before(self, const request_head *head, const char *at, size_t len) noexcept:
+        """Do the octets behind the request line equal the previous request's, and mean the same?"""
+        cdef FieldMemo memo = self.memo
+        cdef size_t fields_bytes
+        if memo is None or memo.len == 0 or head.field_count or head.next != head.fields_at:
+            return False
+        fields_bytes = memo.len - memo.fields_at
+        return (head.form == TARGET_ORIGIN and head.minor_version == memo.head.minor_version
+                and len - head.fields_at >= fields_bytes
+                and head.fields_at - head.started_at + fields_bytes <= self.loop.limits.head_bytes_max
+                and memcmp(at + head.fields_at, memo.bytes + memo.fields_at, fields_bytes) == 0)
+
+    cdef size_t take_same_fields(self, const char *at, size_t len) except? 0:
+        cdef FieldMemo memo = self.memo
+        cdef request_head *head = &self.loop.head
+        cdef size_t used = head.fields_at + memo.len - memo.fields_at
+        memo.misses = 0
+        self.environ = <dict>PyDict_Copy(memo.environ)
+        self.template.set_request_line(self.environ, head, at)
+        if self.begin_request(head, &memo.rules, memo.body_framing, memo.body_bytes, at + used, len - used):
+            return len
+        return used
+
+    cdef size_t take_new_fields(self, const char *at, size_t len) except? 0:
+        """A complete head: apply the rules that go across its fields, decide the framing, build environ."""
+        cdef request_head *head = &self.loop.head
+        cdef request_rules rules
+        cdef size_t used
+        cdef uint64_t body_bytes = 0
+        cdef request_error error = request_rules_check(head, at, &rules)
+        cdef framing body_framing = FRAMING_NONE
+        if error == REQUEST_OK:
+            body_framing = framing_decide(head, at, &body_bytes, &error)
+            if body_framing == FRAMING_LENGTH and body_bytes > <uint64_t>self.loop.body_bytes_max:
+                error = REQUEST_BODY_TOO_LONG
+        if error != REQUEST_OK:
+            self.refuse(error)
+            return len
+        self.environ = self.template.build(head, at, &rules, self.remote_addr, self.remote_port)
+        if rules.keep_alive:
+            if self.memo is None:
+                self.memo = FieldMemo()
+            else:
+                self.memo.misses += 1
+            self.memo.remember(at, head, &rules, body_framing, body_bytes, self.environ)
+        used = head.next  # the loop's scratch head serves another request by the time this one is answered
+        if self.begin_request(head, &rules, body_framing, body_bytes, at + used, len - used):
+            return len
+        return used
+
+    cdef void restore_partial(self, request_head *head) noexcept:
+        """Go on where the parser stopped when the head was last found incomplete."""
+        if self.partial is NULL:
+            request_head_reset(head, self.loop.fields)
+            return
+        head[0] = self.partial[0]
+        head.fields = self.loop.fields
+        memcpy(head.fields, <char *>self.partial + sizeof(request_head), head.field_count * sizeof(field_line))
+        PyMem_Free(self.partial)
+        self.partial = NULL
+
+    cdef int head_incomplete(self, const request_head *head) except -1:
+        """Keep the parser's place, and give the whole head its one deadline."""
+        cdef size_t fields_bytes = head.field_count * sizeof(field_line)
+        self.partial = <request_head *>PyMem_Malloc(sizeof(request_head) + fields_bytes)
+        if self.partial is NULL:
+            raise MemoryError
+        self.partial[0] = head[0]
+        memcpy(<char *>self.partial + sizeof(request_head), head.fields, fields_bytes)
+        if self.state == IDLE:
+            self.move(HEAD)
+            deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
+        return 0
+
+    # ---- the body ----
+
+    cdef bint begin_request(self, const request_head *head, const request_rules *rules, framing body_framing,
+                            uint64_t body_bytes, const char *rest, size_t rest_len) except -1:
+        """The head is accepted: run the application, or first receive the body.
+
+        rest: what came behind the head.  True: it has been taken, as the beginning of a streamed body.
+        """
+        self.http_1_1 = head.minor_version == 1
+        self.to_head = head.method_is_head
+        self.keep_alive = rules.keep_alive and self.loop.keep_alive
+        if self.loop.access_log is not None:
+            self.since_s = time.time()
+        if body_framing == FRAMING_NONE or (body_framing == FRAMING_LENGTH and body_bytes == 0):
+            self.run_application(self.loop.take_empty_body())
+            return False
+        if self.loop.stream_bodies:
+            self.run_streaming(body_framing, body_bytes, rules.expect_continue, rest, rest_len)
+            return True
+        self.begin_body(body_framing, body_bytes)
+        if rules.expect_continue and rest_len == 0:
+            self.send_continue()
+        return False
+
+    cdef int begin_body(self, framing body_framing, uint64_t body_bytes) except -1:
+        cdef BodyReceiver receiver = BodyReceiver()
+        receiver.chunked = body_framing == FRAMING_CHUNKED
+        receiver.left_bytes = <int64_t>body_bytes
+        receiver.bytes_max = self.loop.body_bytes_max
+        receiver.memory_bytes_max = self.loop.body_memory_bytes_max
+        receiver.limits = &self.loop.limits
+        receiver.budget = self.loop.budget
+        receiver.spool_folder = self.loop.spool_folder
+        chunk_decoder_reset(&receiver.decoder)
+        self.receiver = receiver
+        self.body_since_ms = self.loop.now_ms
+        self.move(BODY)
+        deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+        return 0
+
+    cdef int send_continue(self) except -1:
+        """RFC 9110 §10.1.1: the head has passed every check and the client waits for leave to send the body."""
+        self.ensure_room()
+        memcpy(self.out.bytes + self.out.end, CONTINUE, CONTINUE_BYTES)
+        self.out.end += CONTINUE_BYTES
+        return 0
+
+    cdef size_t take_body(self, const char *at, size_t len) except? 0:
+        """Take what belongs to the body; when it is complete, run the application.  Octets consumed."""
+        cdef size_t used = 0
+        cdef RequestBody body
+        cdef body_status status
+        cdef BodyReceiver receiver = self.receiver
+        status = receiver.feed(at, len, &used)
+        if status == BODY_REFUSED:
+            self.refuse(receiver.error)
+            return len
+        if status == BODY_MORE:
+            if self.body_is_too_slow():
+                self.refuse(REQUEST_BODY_TIMEOUT)
+                return len
+            deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+            return used
+        self.receiver = None
+        if receiver.chunked:
+            # PEP 3333 knows no other way to tell an application how much there is to read
+            PyDict_SetItem(self.environ, CONTENT_LENGTH, str(receiver.got_bytes))
+        body = receiver.finish()
+        self.run_application(body)
+        return used
+
+    cdef bint body_is_too_slow(self) noexcept:
+        """A body that drips is refused once the time between two reads has passed as a whole."""
+        cdef uint64_t since_ms = self.loop.now_ms - self.body_since_ms
+        if since_ms <= self.loop.body_deadlines.duration_ms:
+            return False
+        return self.receiver.got_bytes * 1000 < self.loop.body_bytes_per_s_min * <int64_t>since_ms
+
+    # ---- the application ----
+
+    cdef int run_streaming(self, framing body_framing, uint64_t body_bytes, bint expects_continue,
+                           const char *rest, size_t rest_len) except -1:
+        """--stream-request-body: the application reads as the body arrives."""
+        cdef StreamSource source = StreamSource()
+        cdef RequestBody body = RequestBody()
+        source.connection = self
+        source.chunked = body_framing == FRAMING_CHUNKED
+        source.left_bytes = <int64_t>body_bytes
+        source.expects_continue = expects_continue and rest_len == 0
+        if buffer_append(&source.rest, rest, rest_len, rest_len) != BUFFER_OK:
+            raise MemoryError
+        body.source = source
+        self.stream = source
+        return self.run_application(body)
+
+    cdef int end_stream(self, Response response) except -1:
+        """The request is over.  What the application did not read cannot be told from the next request: close."""
+        cdef StreamSource source = self.stream
+        self.stream = None
+        source.connection = None
+        source.response = None
+        if source.complete or (not source.chunked and source.left_bytes == 0):
+            self.input_after_stream = source
+            return 0
+        response.keep_alive = False
+        return 0
+
+    cdef int run_application(self, RequestBody body) except -1:
+        cdef Response response = self.loop.take_response()
+        cdef dict environ = self.environ
+        self.ensure_room()
+        response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and not self.loop.stopping)
+        if self.stream is not None:
+            self.stream.response = response
+        PyDict_SetItem(environ, WSGI_INPUT, body)
+        PyDict_SetItem(environ, WSGI_EARLY_HINTS, response.early_hints)
+        self.move(APP)
+        try:
+            self.loop.run_request(self.loop.application, environ, response)
+        except BaseException as error:
+            return self.application_failed(response, error)
+        return self.after_run(response)
+
+    cdef int after_run(self, Response response) except -1:
+        """The application has returned: its response is complete, or waits for the client."""
+        if response.suspended is not None:
+            self.response = response
+            return self.wait_for_client()
+        if self.stream is not None:
+            self.end_stream(response)
+        if not response.keep_alive:
+            self.closing = True
+            self.lingering = self.lingering or self.keep_alive
+        if self.loop.access_log is not None:
+            self.emit_record(response.status_code, response.body_bytes)
+        self.environ = None
+        self.move(IDLE)
+        if self.out.block_len or self.out.file_left:
+            # the block lies in the application's memory, and there is room for one such only
+            self.response = response
+            self.flush()
+            return 0
+        response.release()
+        self.loop.spare_response = response
+        return 0
+
+    cdef int application_failed(self, Response response, object error) except -1:
+        """The application, or its iterable, raised: 500 while the head is here, a cut connection afterwards."""
+        cdef request_error refusal = REQUEST_APPLICATION_FAILED
+        response.suspended = None
+        if self.stream is not None:
+            self.stream.connection = None
+            self.stream.response = None
+            self.stream = None
+        if isinstance(error, BodyRefused):
+            refusal = error.error
+        elif isinstance(error, ClientDisconnected):
+            return self.close()
+        else:
+            self.report(error, self.environ)
+        self.move(IDLE)
+        if response.committed:
+            return self.cut(response)
+        response.release()
+        return self.refuse(refusal)
+
+    cdef int report(self, object error, dict environ) except -1:
+        """The traceback to wsgi.errors (PEP 3333, "Error Handling"), a line to the log."""
+        log.error("the application failed on %s %s: %s", environ.get("REQUEST_METHOD"),
+                  ascii_text(environ.get("RAW_URI")), type(error).__name__)
+        try:
+            traceback.print_exception(type(error), error, error.__traceback__, file=self.loop.error_stream)
+            self.loop.error_stream.flush()
+        except Exception:
+            log.exception("wsgi.errors cannot be written to")
+        return 0
+
+    cdef int cut(self, Response response) except -1:
+        """The head has left: the client can only learn of the failure by an end that comes too early.
+
+        Without chunks or a length the end of the connection is the end of the body, so it has to be a reset.
+        """
+        if self.loop.access_log is not None:
+            self.emit_record(response.status_code, response.body_bytes)
+        if not response.chunked and response.content_length < 0 and response.body_allowed:
+            sock_reset_on_close(self.fd)
+            return self.close()
+        if self.out.block_len:
+            self.response = response
+        else:
+            response.release()
+        self.closing = True
+        self.lingering = True
+        return 0
+
+    cdef int emit_record(self, int status, int64_t body_bytes) except -1:
+        now_s = time.time()
+        try:
+            self.loop.access_log(AccessRecord(
+                self.environ if self.environ is not None else {}, self.remote_addr, status, body_bytes,
+                self.since_s or now_s, now_s - (self.since_s or now_s)))
+        except Exception:
+            log.exception("the access log failed")
+        self.environ = None
+        self.since_s = 0
+        return 0
+
+    # ---- answers of our own ----
+
+    cdef int refuse(self, request_error error) except -1:
+        """A complete answer behind those before it; nothing more of this connection is read as a request."""
+        cdef bytes text
+        refusal = REFUSAL_LIST[error]
+        self.receiver = None
+        self.closing = True
+        self.lingering = True
+        text = refusal_text(refusal, self.loop.defaults.date_line[:37] if self.loop.defaults.add_date else b"",
+                            self.loop.defaults.add_server, self.to_head and error == REQUEST_APPLICATION_FAILED)
+        self.ensure_room()
+        memcpy(self.out.bytes + self.out.end, <const char *>text, len(text))
+        self.out.end += len(text)
+        log.debug("refused: %d %s (%s)", refusal.status, refusal.explanation, refusal.section)
+        if self.loop.access_log is not None:
+            self.emit_record(refusal.status, len(refusal.explanation) + 1)
+        return 0
+
+    cdef int refuse_now(self, request_error error) except -1:
+        """The same from a deadline, when nothing is being served."""
+        self.refuse(error)
+        return self.settle()
+
+    # ---- sending ----
+
+    cdef int ensure_room(self) except -1:
+        """The outbox has scratch, with room for one more head behind what is queued."""
+        if outbox_is_empty(&self.out):
+            outbox_free(&self.out)
+            outbox_borrow(&self.out, self.loop.send_scratch, self.loop.send_scratch_bytes)
+        elif self.out.cap - self.out.end < RESPONSE_ROOM_BYTES:
+            if not outbox_reserve(&self.out, RESPONSE_ROOM_BYTES, 2 * self.loop.send_scratch_bytes):
+                raise MemoryError("no memory for an answer")
+        return 0
+
+    cdef bint flush(self) except -1:
+        """Send what is queued.  False: the socket is full and the rest waits in state WRITE, or the client has gone."""
+        cdef sock_status status
+        if outbox_is_empty(&self.out):
+            return True
+        status = outbox_flush(&self.out, self.fd)
+        if status == SOCK_OK:
+            outbox_rewind(&self.out)
+            self.let_go_of_response()
+            return True
+        if status != SOCK_AGAIN:
+            self.close()
+            return False
+        self.wait_for_client()
+        return False
+
+    cdef int wait_for_client(self) except -1:
+        if not outbox_keep(&self.out):
+            raise MemoryError("no memory for an answer")
+        self.move(WRITE)
+        deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
+        return self.watch(POLLER_WRITE)
+
+    cdef void let_go_of_response(self) noexcept:
+        if self.response is not None and self.response.suspended is None:
+            self.response.release()
+            self.response = None
+
+    cdef int on_writable(self) except -1:
+        """State WRITE: send on; when all is gone take up the iteration, or the connection, again."""
+        cdef sock_status status
+        cdef size_t before = outbox_pending_bytes(&self.out)
+        cdef uint64_t file_before = self.out.file_left
+        status = outbox_flush(&self.out, self.fd)
+        if status == SOCK_AGAIN:
+            if outbox_pending_bytes(&self.out) != before or self.out.file_left != file_before:
+                deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
+            return self.watch(POLLER_WRITE)
+        if status != SOCK_OK:
+            return self.close()
+        outbox_free(&self.out)
+        deadline_disarm(&self.timer)
+        if self.response is not None and self.response.suspended is not None:
+            return self.resume_application()
+        self.let_go_of_response()
+        self.move(IDLE)
+        return 0
+
+    cdef int resume_application(self) except -1:
+        cdef Response response = self.response
+        self.response = None
+        self.ensure_room()
+        self.move(APP)
+        try:
+            self.loop.resume(response)
+        except BaseException as error:
+            return self.application_failed(response, error)
+        return self.after_run(response)
+
+    # ---- the end ----
+
+    cdef int finish_closing(self) except -1:
+        """All is sent.  Where the client may still be sending, closing now would reset what it has not read yet."""
+        if self.at_eof or not (self.lingering or self.readable or self.input.end > self.input.start):
+            return self.close()
+        self.move(LINGER)
+        sock_shutdown_write(self.fd)
+        buffer_free(&self.input)
+        deadline_arm(&self.loop.linger_deadlines, &self.timer, self.loop.now_ms)
+        self.readable = True
+        return self.drain()
+
+    cdef int drain(self) except -1:
+        """State LINGER: read and drop, one receive at a time, until the client closes or the deadline passes."""
+        cdef size_t got = 0
+        cdef sock_status status
+        if not self.readable:
+            return 0
+        status = sock_recv(self.fd, self.loop.receive_scratch, RECEIVE_BYTES, &got)
+        if status == SOCK_OK:
+            return self.loop.push_ready(self)
+        if status != SOCK_AGAIN:
+            return self.close()
+        self.readable = False
+        return self.watch(POLLER_READ)
+
+
+cdef class StreamSource(BodySource):
+
+    def __dealloc__(self):
+        buffer_free(&self.rest)
+
+    cdef bytes pull(self, size_t bytes_max):
+        cdef bytes block
+        while True:
+            if self.complete or (not self.chunked and self.left_bytes == 0):
+                return b""
+            if self.rest.end > self.rest.start:
+                block = self.decode(bytes_max)
+                if block:
+                    return block
+            elif self.connection is None:
+                raise ClientDisconnected("wsgi.input was read after the request had ended")
+            else:
+                self.receive_more()
+
+    cdef int receive_more(self) except -1:
+        """Wait for the client, without the interpreter lock."""
+        cdef Connection connection = self.connection
+        cdef size_t got = 0
+        cdef sock_status status
+        cdef int fd = connection.fd
+        cdef int timeout_ms = <int>connection.loop.body_deadlines.duration_ms
+        if self.expects_continue:
+            self.expects_continue = False
+            if not self.response.committed:  # RFC 9110 §10.1.1: no 100 once the final response has begun
+                self.response.send_interim(CONTINUE, CONTINUE_BYTES)
+        if buffer_reserve(&self.rest, RECEIVE_BYTES, 2 * RECEIVE_BYTES) != BUFFER_OK:
+            raise MemoryError
+        while True:
+            status = sock_recv(fd, self.rest.data + self.rest.end, RECEIVE_BYTES, &got)
+            if status == SOCK_OK:
+                self.rest.end += got
+                return 0
+            if status != SOCK_AGAIN:
+                raise ClientDisconnected("the client has gone before its request body was complete")
+            with nogil:
+                status = sock_wait(fd, False, timeout_ms)
+            if status == SOCK_AGAIN:
+                raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
+
+    cdef bytes decode(self, size_t bytes_max):
+        cdef size_t len
+        if self.chunked:
+            return self.decode_chunks()
+        len = min(bytes_max, self.rest.end - self.rest.start, <size_t>self.left_bytes)
+        block = PyBytes_FromStringAndSize(self.rest.data + self.rest.start, <Py_ssize_t>len)
+        buffer_consume(&self.rest, len)
+        self.left_bytes -= <int64_t>len
+        return block
+
+    cdef bytes decode_chunks(self):
+        """The next run of data; b"" when more octets are needed first, or at the end."""
+        cdef size_t consumed = 0, len = 0
+        cdef const char *at = NULL
+        cdef bytes block = b""
+        cdef chunk_status status = chunk_decode(
+            &self.decoder, self.rest.data + self.rest.start, self.rest.end - self.rest.start,
+            &self.connection.loop.limits, &consumed, &at, &len)
+        if status == CHUNK_ERROR:
+            raise BodyRefused(<int>self.decoder.error)
+        if len:
+            self.check_total(<int64_t>len)
+            block = PyBytes_FromStringAndSize(at, <Py_ssize_t>len)
+        buffer_consume(&self.rest, consumed)
+        self.complete = status == CHUNK_DONE
+        return block
+
+    cdef int check_total(self, int64_t more) except -1:
+        self.got_bytes += more
+        if self.got_bytes > self.connection.loop.body_bytes_max:
+            raise BodyRefused(<int>REQUEST_BODY_TOO_LONG)
+        return 0
+
+
+cdef object ascii_text(object text):
+    return "" if text is None else text.encode("unicode_escape").decode("ascii")
+
+
+cdef bytes refusal_text(object refusal, bytes date_line, bint add_server, bint to_head):
+    body = f"{refusal.reason}: {refusal.explanation}\n".encode()
+    head = b"".join((
+        f"HTTP/1.1 {refusal.status} {refusal.reason}\r\n".encode(), date_line,
+        b"Server: headrace\r\n" if add_server else b"",
+        b"Content-Type: text/plain; charset=utf-8\r\n",
+        f"Content-Length: {len(body)}\r\n".encode(),
+        b"Connection: close\r\n\r\n"))
+    return head if to_head else head + body

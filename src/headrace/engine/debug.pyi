@@ -1,0 +1,5 @@
+def is_debug_build() -> bool:
+    """Was this built with HEADRACE_DEBUG=1?"""
+
+def object_counts() -> dict[str, int]:
+    """Connections, responses, bodies and spools alive, by kind; {} in other builds."""

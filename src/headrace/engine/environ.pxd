@@ -1,0 +1,57 @@
+# Request heads -> environ dicts (PEP 3333, "environ Variables"; RFC 3875 §4.1).
+#
+# Owner: one EnvironTemplate for each listener, shared by its connections; one FieldMemo for each connection.
+# Lock: the interpreter lock.  Errors: MemoryError only, the head has been validated by then.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+
+from headrace.engine.csrc cimport request_head, request_rules, framing
+
+cdef enum:
+    NAME_CACHE_SLOTS = 512   # field names seen, per listener; a power of two
+    NAME_CACHE_PROBES = 4
+    NAME_BYTES_MAX = 40      # longer names are not cached
+    MEMO_BYTES_MAX = 4096    # longer heads are not remembered
+    MEMO_MISSES_MAX = 8      # a connection whose heads differ this often in a row stops remembering
+
+cdef struct cached_name:
+    PyObject *key            # strong; NULL: slot is free.  None: the field is dropped
+    uint64_t hash
+    size_t len
+    char raw[NAME_BYTES_MAX]
+
+
+cdef class EnvironTemplate:
+    cdef dict base                         # what is the same for every request of a listener
+    cdef cached_name names[NAME_CACHE_SLOTS]
+    cdef char *path_scratch                # limit_request_line octets, for percent-decoding
+
+    cdef dict build(self, const request_head *head, const char *buf, const request_rules *rules,
+                    object remote_addr, object remote_port)
+    cdef int set_request_line(self, dict environ, const request_head *head, const char *buf) except -1
+    cdef object path_info(self, const request_head *head, const char *buf, object target)
+    cdef object key_of(self, const char *name, size_t len)
+    cdef int add_fields(self, dict environ, const request_head *head, const char *buf, int host_field) except -1
+
+
+cdef class FieldMemo:
+    # The previous head of a connection, octet by octet, and what was made of it.  Equal octets have equal
+    # meaning, so nothing is validated less: they were validated when they were remembered.
+    cdef char *bytes                       # request line and fields, with the empty line; NULL: nothing remembered
+    cdef size_t len
+    cdef size_t fields_at                  # where the field lines begin in bytes
+    cdef dict environ                      # never given away, only copied
+    cdef request_head head                 # offsets into bytes; head.fields is NULL
+    cdef request_rules rules
+    cdef framing body_framing
+    cdef uint64_t body_bytes
+    cdef int misses
+
+    cdef int remember(self, const char *buf, const request_head *head, const request_rules *rules,
+                      framing body_framing, uint64_t body_bytes, dict environ) except -1
+    cdef void forget(self) noexcept
+
+
+cdef object latin1(const char *at, size_t len)
+cdef object ascii(const char *at, size_t len)

@@ -1,0 +1,97 @@
+"""What goes wrong, and what is said about it.
+
+The exceptions that cross the border between the engine and Python, and the one table that turns a refused request
+into a status, a reason and the rule that it broke.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class HeadraceError(Exception):
+    """Base of the exceptions that are Headrace's own."""
+
+
+class ClientDisconnected(HeadraceError, ConnectionError):
+    """The client went away before the response was complete, or before the body had come.
+
+    Raised out of ``write()`` and out of ``wsgi.input``; an application need not catch it.
+    """
+
+
+class Refusal(NamedTuple):
+    """The answer to a request that never reaches the application.
+
+    ``status`` and ``reason`` are sent; ``section`` is where the rule stands; ``explanation`` is the body, one
+    sentence without anything that the client sent.
+    """
+
+    status: int
+    reason: str
+    section: str
+    explanation: str
+
+
+#: One entry for each ``enum request_error`` of csrc/request_head.h, in its order (a test compares the names).
+REFUSALS: dict[str, Refusal] = {
+    "REQUEST_OK": Refusal(200, "OK", "", ""),
+    # request line
+    "REQUEST_LINE_MALFORMED": Refusal(400, "Bad Request", "RFC 9112 §3", "malformed request line"),
+    "REQUEST_LINE_TOO_LONG": Refusal(414, "URI Too Long", "RFC 9112 §3", "request line too long"),
+    "REQUEST_METHOD_INVALID": Refusal(400, "Bad Request", "RFC 9110 §9.1", "the method is not a token"),
+    "REQUEST_METHOD_UNSUPPORTED": Refusal(501, "Not Implemented", "RFC 9110 §9.3.6", "CONNECT is not supported"),
+    "REQUEST_TARGET_INVALID": Refusal(400, "Bad Request", "RFC 9112 §3.2", "invalid request target"),
+    "REQUEST_VERSION_INVALID": Refusal(400, "Bad Request", "RFC 9112 §2.3", "malformed HTTP version"),
+    "REQUEST_VERSION_UNSUPPORTED": Refusal(
+        505, "HTTP Version Not Supported", "RFC 9110 §15.6.6", "only HTTP/1.0 and HTTP/1.1 are spoken here"
+    ),
+    # field lines
+    "REQUEST_FIELD_NAME_INVALID": Refusal(400, "Bad Request", "RFC 9112 §5.1", "invalid field name"),
+    "REQUEST_FIELD_VALUE_INVALID": Refusal(400, "Bad Request", "RFC 9110 §5.5", "invalid octet in a field value"),
+    "REQUEST_FIELD_FOLDED": Refusal(400, "Bad Request", "RFC 9112 §5.2", "folded field line"),
+    "REQUEST_FIELD_TOO_LONG": Refusal(
+        431, "Request Header Fields Too Large", "RFC 6585 §5", "a field line is too long"
+    ),
+    "REQUEST_FIELDS_TOO_MANY": Refusal(431, "Request Header Fields Too Large", "RFC 6585 §5", "too many fields"),
+    "REQUEST_HEAD_TOO_LONG": Refusal(431, "Request Header Fields Too Large", "RFC 6585 §5", "request head too long"),
+    # rules across fields
+    "REQUEST_HOST_MISSING": Refusal(400, "Bad Request", "RFC 9112 §3.2", "Host is missing"),
+    "REQUEST_HOST_REPEATED": Refusal(400, "Bad Request", "RFC 9112 §3.2", "Host is repeated"),
+    "REQUEST_HOST_INVALID": Refusal(400, "Bad Request", "RFC 9112 §3.2", "Host is invalid"),
+    "REQUEST_CONTENT_TYPE_REPEATED": Refusal(400, "Bad Request", "RFC 9110 §8.3", "Content-Type is repeated"),
+    "REQUEST_CONNECTION_INVALID": Refusal(400, "Bad Request", "RFC 9110 §7.6.1", "Connection is not a list of tokens"),
+    "REQUEST_EXPECTATION_FAILED": Refusal(
+        417, "Expectation Failed", "RFC 9110 §10.1.1", "the only expectation that can be met is 100-continue"
+    ),
+    # framing
+    "REQUEST_CONTENT_LENGTH_INVALID": Refusal(400, "Bad Request", "RFC 9110 §8.6", "invalid Content-Length"),
+    "REQUEST_CONTENT_LENGTH_REPEATED": Refusal(400, "Bad Request", "RFC 9112 §6.3", "Content-Length is repeated"),
+    "REQUEST_TRANSFER_CODING_INVALID": Refusal(400, "Bad Request", "RFC 9112 §6.3", "invalid Transfer-Encoding"),
+    "REQUEST_TRANSFER_CODING_UNSUPPORTED": Refusal(
+        501, "Not Implemented", "RFC 9112 §6.1", "the only transfer coding that is understood is chunked"
+    ),
+    "REQUEST_FRAMING_CONFLICT": Refusal(
+        400, "Bad Request", "RFC 9112 §6.3", "Transfer-Encoding together with Content-Length"
+    ),
+    "REQUEST_TRANSFER_CODING_ON_1_0": Refusal(400, "Bad Request", "RFC 9112 §6.1", "Transfer-Encoding on HTTP/1.0"),
+    "REQUEST_BODY_TOO_LONG": Refusal(413, "Content Too Large", "RFC 9110 §15.5.14", "the body is too long"),
+    # chunks
+    "REQUEST_CHUNK_SIZE_INVALID": Refusal(400, "Bad Request", "RFC 9112 §7.1", "invalid chunk size"),
+    "REQUEST_CHUNK_EXTENSION_INVALID": Refusal(400, "Bad Request", "RFC 9112 §7.1.1", "invalid chunk extension"),
+    "REQUEST_CHUNK_DATA_UNTERMINATED": Refusal(400, "Bad Request", "RFC 9112 §7.1", "chunk data without CRLF"),
+    "REQUEST_CHUNK_OVERHEAD_TOO_LONG": Refusal(400, "Bad Request", "RFC 9112 §7.1.1", "too much chunk overhead"),
+    "REQUEST_TRAILER_INVALID": Refusal(400, "Bad Request", "RFC 9112 §7.1.2", "invalid trailer section"),
+    "REQUEST_TRAILERS_TOO_LONG": Refusal(
+        431, "Request Header Fields Too Large", "RFC 6585 §5", "trailer section too long"
+    ),
+    # found by the loop
+    "REQUEST_HEAD_TIMEOUT": Refusal(408, "Request Timeout", "RFC 9110 §15.5.9", "the request head took too long"),
+    "REQUEST_BODY_TIMEOUT": Refusal(408, "Request Timeout", "RFC 9110 §15.5.9", "the request body took too long"),
+    "REQUEST_NO_ROOM_FOR_BODY": Refusal(
+        503, "Service Unavailable", "RFC 9110 §15.6.4", "no room for the request body just now"
+    ),
+    "REQUEST_APPLICATION_FAILED": Refusal(
+        500, "Internal Server Error", "RFC 9110 §15.6.1", "the application could not answer this request"
+    ),
+}
