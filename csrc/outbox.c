@@ -67,10 +67,11 @@ static void account(struct outbox *box, size_t sent)
         box->tail_start = box->tail_end = 0;
 }
 
-static void add_part(struct iovec *iov, int *count, const char *at, size_t len)
+/* base may be NULL when len is 0 */
+static void add_part(struct iovec *iov, int *count, const char *base, size_t from, size_t len)
 {
     if (len > 0)
-        iov[(*count)++] = (struct iovec){.iov_base = (char *)(uintptr_t)at, .iov_len = len};
+        iov[(*count)++] = (struct iovec){.iov_base = (char *)(uintptr_t)(base + from), .iov_len = len};
 }
 
 /* One call for bytes, block and tail.  *asked is how many octets it was given. */
@@ -79,10 +80,10 @@ static enum sock_status send_parts(const struct outbox *box, int fd, bool more, 
     struct iovec iov[3];
     int count = 0;
     size_t block_len = at_most(box->block_len, SEND_BYTES_MAX);
-    add_part(iov, &count, box->bytes + box->start, box->end - box->start);
-    add_part(iov, &count, box->block, block_len);
+    add_part(iov, &count, box->bytes, box->start, box->end - box->start);
+    add_part(iov, &count, box->block, 0, block_len);
     if (block_len == box->block_len)
-        add_part(iov, &count, box->tail + box->tail_start, (size_t)(box->tail_end - box->tail_start));
+        add_part(iov, &count, box->tail, box->tail_start, (size_t)(box->tail_end - box->tail_start));
     *asked = 0;
     for (int i = 0; i < count; i++)
         *asked += iov[i].iov_len;

@@ -112,4 +112,5 @@ def is_python_script(program: Path) -> bool:
 def environment(workspace: Path) -> dict[str, str]:
     """What a server is started with: the applications importable, and no settings of the caller's Python."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return kept | {"PYTHONPATH": str(APPS), "BENCHMARK_FILE": str(workspace / "file.bin")}
+    ours = {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1", "BENCHMARK_FILE": str(workspace / "file.bin")}
+    return kept | ours

@@ -7,7 +7,7 @@ Nothing heavy is imported before a Server is made.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -70,30 +70,34 @@ class Server:
         self.url: str = self._listeners[0].address.url
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
-        self._used = False
+        self._lock = threading.RLock()  # for the two marks below; a signal handler may call stop(), too
+        self._has_run = False
+        self._stopped = False
 
-    def run(self) -> None:
+    def run(self, when_ready: Callable[[], None] | None = None) -> None:
         """Serve in this thread until stop() is called in another or, in the main thread, SIGTERM or SIGINT comes.
 
-        What is in flight is answered first.  A server runs once."""
-        self._claim()
-        self._worker.run()
+        What is in flight is answered first.  A server runs once; after a stop() it does not run at all.
+        ``when_ready`` is called as soon as a signal or a connection that comes then will be heard."""
+        if self._may_run():
+            self._worker.run(when_ready)
 
     def start(self) -> None:
         """Serve in a daemon thread; connections are accepted when this returns."""
-        self._claim()
-        self._thread = threading.Thread(target=self._run_in_thread, name="headrace", daemon=True)
-        self._thread.start()
+        if self._may_run():
+            self._thread = threading.Thread(target=self._run_in_thread, name="headrace", daemon=True)
+            self._thread.start()
 
     def stop(self, graceful: bool = True) -> None:
         """Stop, and wait for the thread that start() made, if there is one.  From any thread; more than once is fine.
 
         Graceful: requests in flight are answered first, for up to graceful_timeout seconds.  Raises what made the
         thread fail, if it did."""
-        self._worker.stop(graceful)
-        if not self._used:
-            self._used = True
-            self._worker.close()
+        with self._lock:
+            self._stopped = True
+            self._worker.stop(graceful)
+            if not self._has_run:
+                self._worker.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
             if self._failure is not None:
@@ -109,10 +113,13 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _claim(self) -> None:
-        if self._used:
-            raise RuntimeError("this server has run already; make another one")
-        self._used = True
+    def _may_run(self) -> bool:
+        """False after a stop(), which another thread may have called sooner than this one got to run()."""
+        with self._lock:
+            if self._has_run:
+                raise RuntimeError("this server has run already; make another one")
+            self._has_run = not self._stopped
+            return self._has_run
 
     def _run_in_thread(self) -> None:
         try:
@@ -136,5 +143,4 @@ def serve(
 
     server = Server(application, host, port, bind=bind, **settings)
     set_up_logging(server.config.error_logfile, server.config.log_level)
-    server._claim()
-    server._worker.run(when_ready=lambda: announce(server._listeners))
+    server.run(when_ready=lambda: announce(server._listeners))

@@ -53,7 +53,7 @@ class GroupedCommand(click.Command):
         general: list[tuple[str, str]] = []
         rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is None:
                 continue
             setting = SETTINGS.get(parameter.name or "")

@@ -257,7 +257,7 @@ class Settings:
         2.0,
         "Deadlines",
         "--linger-timeout",
-        help="Time to drop what a client still sends after its connection was refused more.",
+        help="Time to read and drop what a client still sends behind the last answer it gets.",
         unit="seconds",
         least=0,
         most=60,

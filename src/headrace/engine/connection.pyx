@@ -11,6 +11,7 @@ import traceback
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_Copy, PyDict_SetItem
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -32,7 +33,7 @@ from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response
 from headrace.errors import REFUSALS, ClientDisconnected
 
 cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(object o)
+    Py_ssize_t Py_REFCNT(PyObject *o)
 
 log = logging.getLogger("headrace")
 
@@ -105,8 +106,8 @@ cdef class LoopBase:
         if response is not None:
             self.spare_response = None
             # held by our variable and by its two bound methods; those by nobody but the response
-            if (Py_REFCNT(response) == 3 and Py_REFCNT(response.start_response) == 1
-                    and Py_REFCNT(response.early_hints) == 1):
+            if (Py_REFCNT(<PyObject *>response) == 3 and Py_REFCNT(<PyObject *>response.start_response) == 1
+                    and Py_REFCNT(<PyObject *>response.early_hints) == 1):
                 return response
         response = Response()
         response.defaults = &self.defaults
@@ -114,7 +115,7 @@ cdef class LoopBase:
 
     cdef RequestBody take_empty_body(self):
         cdef RequestBody body = self.spare_body
-        if body is None or Py_REFCNT(body) > 2:
+        if body is None or Py_REFCNT(<PyObject *>body) > 2:
             body = self.spare_body = RequestBody()
         return body
 

@@ -1,6 +1,6 @@
 """Request heads into environ dicts: see environ.pxd for the fields and environ.pyi for the documentation."""
 
-from cpython.dict cimport PyDict_Copy, PyDict_SetItem, PyDict_Size
+from cpython.dict cimport PyDict_Copy, PyDict_SetItem, PyDict_Size, PyDict_Update
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
@@ -49,9 +49,6 @@ COMMON_FIELD_NAMES = (
     "X-Forwarded-Proto", "X-Real-IP", "X-Request-ID", "X-Request-Start", "X-Requested-With",
 )
 
-# Room in the template for the fields of a usual request, so that adding them does not grow the dict.
-cdef int FIELDS_EXPECTED = 25
-
 
 cdef object latin1(const char *at, size_t len):
     """The native string of PEP 3333, "Unicode Issues": one character for each octet."""
@@ -98,7 +95,10 @@ cdef class EnvironTemplate:
         self.path_scratch = <char *>PyMem_Malloc(request_line_bytes_max + 1)
         if self.path_scratch is NULL:
             raise MemoryError
-        self.base = with_headroom(base)
+        self.base = {}
+        for key, value in base.items():
+            # One by one: a table that is made for str keys is smaller and quicker than one made by size or by copy.
+            self.base[key] = value
         for name in COMMON_FIELD_NAMES:
             for spelling in (name, name.lower()):
                 raw = spelling.encode()
@@ -200,21 +200,6 @@ cdef object make_key(bytes name):
     return "HTTP_" + key
 
 
-cdef dict with_headroom(dict base):
-    """A copy of base whose hash table has room for FIELDS_EXPECTED more keys.
-
-    PyDict_Copy keeps the size of the table, and popitem() gives back entries at the end of a table without
-    shrinking it, so a dict that was once larger makes every copy of it roomy.
-    """
-    cdef dict roomy = dict(base)
-    cdef int i
-    for i in range(2 * (len(base) + FIELDS_EXPECTED)):
-        roomy[i] = None
-    for i in range(2 * (len(base) + FIELDS_EXPECTED)):
-        roomy.popitem()
-    return roomy
-
-
 cdef class FieldMemo:
 
     def __dealloc__(self):
@@ -237,7 +222,8 @@ cdef class FieldMemo:
         memcpy(self.bytes, buf + head.started_at, len)
         self.len = len
         self.fields_at = head.fields_at - head.started_at
-        self.environ = <dict>PyDict_Copy(environ)
+        self.environ = {}
+        PyDict_Update(self.environ, environ)  # not a copy, which would keep the size of a table that has grown
         self.head = head[0]
         self.head.fields = NULL
         self.rules = rules[0]

@@ -4,6 +4,7 @@
 # Thread: all but stop() runs on the thread that called run().
 # Errors: OSError where the poller cannot be had; what happens to one connection never ends the loop.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from headrace.engine.connection cimport Connection, LoopBase
@@ -17,7 +18,9 @@ cdef enum:
 
 
 cdef class Loop(LoopBase):
-    cdef dict connections            # fd -> Connection
+    cdef PyObject **connections      # fd -> Connection (strong) or NULL
+    cdef int connections_cap         # entries of it
+    cdef int connection_count
     cdef int connections_max
     cdef list listeners              # sockets; index = tag
     cdef list templates              # EnvironTemplate of each listener
@@ -43,11 +46,14 @@ cdef class Loop(LoopBase):
     cdef int serve_ready(self) except -1
     cdef int guarded(self, Connection connection, int what, deadline_queue *queue) except -1
     cdef int accept(self, size_t index) except -1
+    cdef Connection find(self, int fd)
+    cdef int make_room(self, int fd) except -1
     cdef int adopt(self, size_t index, int fd, object address, object port) except -1
     cdef int watch_listeners(self) except -1
     cdef int unwatch_listeners(self) except -1
     cdef int expire(self) except -1
     cdef int wait_ms(self) noexcept
+    cdef uint64_t until(self, uint64_t at_ms) noexcept
     cdef void tick(self) noexcept
     cdef int apply_settings(self, config) except -1
     cdef int make_deadlines(self, config) except -1

@@ -33,7 +33,7 @@ class Loop:
     def poller_name(self) -> str:
         """ "epoll", "kqueue" or "poll"."""
 
-    def connection_count(self) -> int:
+    def open_connections(self) -> int:
         """Connections open at present."""
 
 def base_environ(

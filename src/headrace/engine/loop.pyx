@@ -9,9 +9,11 @@ import socket
 import sys
 import threading
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from headrace import wsgi
 from headrace.engine.body cimport BodyBudget
@@ -55,6 +57,8 @@ log = logging.getLogger("headrace")
 cdef uint64_t SIGNAL_TAG = 0xFFFFFFFF
 cdef uint64_t ACCEPT_PAUSE_MS = 100   # after EMFILE and the like
 cdef uint64_t TRIM_MS = 2000          # idle this long, a connection gives back what only speeds it up
+cdef uint64_t NEVER_MS = <uint64_t>-1
+cdef uint64_t WAIT_MS_MAX = 60000
 cdef uint64_t TURN_MS = 1             # never wait less: the coarse clock moves by up to 4 ms
 
 cdef enum:
@@ -100,7 +104,6 @@ cdef class Loop(LoopBase):
         self.abandon = wsgi.abandon
         self.access_log = access_log
         self.error_stream = sys.stderr if error_stream is None else error_stream
-        self.connections = {}
         self.ready = []
         self.ready_next = []
         self.apply_settings(config)
@@ -111,6 +114,7 @@ cdef class Loop(LoopBase):
     def __dealloc__(self):
         if self.poller is not NULL:
             poller_destroy(self.poller)
+        PyMem_Free(self.connections)
         PyMem_Free(self.fields)
         PyMem_Free(self.receive_scratch)
         PyMem_Free(self.send_scratch)
@@ -190,8 +194,8 @@ cdef class Loop(LoopBase):
     def poller_name(self):
         return poller_name(self.poller).decode()
 
-    def connection_count(self):
-        return len(self.connections)
+    def open_connections(self):
+        return self.connection_count
 
     # ---- one turn ----
 
@@ -202,7 +206,7 @@ cdef class Loop(LoopBase):
         self.expire()
         if self.stop_asked and not self.stopping:
             self.begin_stop()
-        if self.stopping and (not self.connections or self.cut_asked or self.now_ms >= self.cut_at_ms):
+        if self.stopping and (not self.connection_count or self.cut_asked or self.now_ms >= self.cut_at_ms):
             return 0
         return 1
 
@@ -244,11 +248,8 @@ cdef class Loop(LoopBase):
                 else:
                     self.accept(<size_t>event.tag)
                 continue
-            found = self.connections.get(<int>(event.tag & 0xFFFFFFFF))
-            if found is None:
-                continue
-            connection = <Connection>found
-            if connection.tag != event.tag:
+            connection = self.find(<int><uint32_t>event.tag)
+            if connection is None or connection.tag != event.tag:
                 continue  # for a connection that has gone; its descriptor belongs to another by now
             connection.readable = True
             if event.flags & POLLER_HANGUP:
@@ -300,7 +301,7 @@ cdef class Loop(LoopBase):
         cdef sock_peer peer
         cdef sock_status status
         for _ in range(ACCEPTS_MAX):
-            if len(self.connections) >= self.connections_max:
+            if self.connection_count >= self.connections_max:
                 return self.unwatch_listeners()  # the kernel's backlog holds the others
             status = sock_accept(listener, &fd, &peer)
             if status == SOCK_OK:
@@ -321,11 +322,38 @@ cdef class Loop(LoopBase):
         cdef Connection connection = Connection(self, self.templates[index], fd, address, port)
         self.generation = self.generation + 1 if self.generation < 0xFFFFFFFF else 1
         connection.tag = <uint64_t>self.generation << 32 | <uint32_t>fd
-        self.connections[fd] = connection
+        self.make_room(fd)
+        Py_INCREF(connection)
+        self.connections[fd] = <PyObject *>connection
+        self.connection_count += 1
         return self.guarded(connection, ON_ACCEPT, NULL)
 
+    cdef Connection find(self, int fd):
+        if fd >= self.connections_cap or self.connections[fd] is NULL:
+            return None
+        return <Connection>self.connections[fd]
+
+    cdef int make_room(self, int fd) except -1:
+        """The table is as long as the largest descriptor asks for: the kernel gives out the lowest that is free."""
+        cdef int cap = max(64, self.connections_cap)
+        cdef PyObject **table
+        if fd < self.connections_cap:
+            return 0
+        while cap <= fd:
+            cap *= 2
+        table = <PyObject **>PyMem_Realloc(self.connections, cap * sizeof(PyObject *))
+        if table is NULL:
+            raise MemoryError
+        memset(table + self.connections_cap, 0, (cap - self.connections_cap) * sizeof(PyObject *))
+        self.connections = table
+        self.connections_cap = cap
+        return 0
+
     cdef int forget(self, Connection connection) except -1:
-        self.connections.pop(connection.fd, None)
+        if self.find(connection.fd) is connection:
+            self.connections[connection.fd] = NULL
+            self.connection_count -= 1
+            Py_DECREF(connection)
         if connection.registered:
             poller_remove(self.poller, connection.fd)
         if not self.accepting and not self.stopping and not self.accept_again_ms:
@@ -368,36 +396,48 @@ cdef class Loop(LoopBase):
 
     cdef int wait_ms(self) noexcept:
         """How long the poller may wait: until the next deadline; -1 for ever."""
-        cdef uint64_t wait = <uint64_t>-1, until
+        cdef uint64_t wait = NEVER_MS
         cdef int kind
         for kind in range(DEADLINE_KINDS):
             wait = min(wait, deadline_wait_ms(self.queues[kind], self.now_ms))
-        for until in (self.accept_again_ms, self.cut_at_ms):
-            if until:
-                wait = min(wait, until - self.now_ms if until > self.now_ms else 0)
+        if self.accept_again_ms:
+            wait = min(wait, self.until(self.accept_again_ms))
+        if self.cut_at_ms:
+            wait = min(wait, self.until(self.cut_at_ms))
         if self.stop_asked and not self.stopping:
             return 0
-        if wait == <uint64_t>-1:
+        if wait == NEVER_MS:
             return -1
-        return <int>min(max(wait, TURN_MS), 60000)
+        return <int>min(max(wait, TURN_MS), WAIT_MS_MAX)
+
+    cdef uint64_t until(self, uint64_t at_ms) noexcept:
+        return at_ms - self.now_ms if at_ms > self.now_ms else 0
 
     # ---- stopping ----
 
     cdef int begin_stop(self) except -1:
         """Stop accepting, close what is idle, let the rest finish."""
+        cdef Connection connection
+        cdef int fd
         self.stopping = True
         self.cut_at_ms = self.now_ms + self.graceful_ms
         if not self.cut_asked:
             for index in range(len(self.listeners)):
                 self.accept(index)
         self.unwatch_listeners()
-        for connection in list(self.connections.values()):
-            self.guarded(<Connection>connection, ON_STOP, NULL)
+        for fd in range(self.connections_cap):
+            connection = self.find(fd)
+            if connection is not None:
+                self.guarded(connection, ON_STOP, NULL)
         return 0
 
     cdef int cut_all(self) except -1:
-        for connection in list(self.connections.values()):
-            (<Connection>connection).close()
+        cdef Connection connection
+        cdef int fd
+        for fd in range(self.connections_cap):
+            connection = self.find(fd)
+            if connection is not None:
+                connection.close()
         self.ready.clear()
         self.ready_next.clear()
         return 0

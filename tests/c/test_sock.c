@@ -1,0 +1,377 @@
+/* Non-blocking sockets: real ones, and what each errno comes to. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include "check.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "pairs.h"
+#include "sock.h"
+
+/* ---- accept ---- */
+
+TEST("accepts a connection: non-blocking, close-on-exec, with the peer's address and port")
+{
+    struct sockaddr_in address, local;
+    socklen_t len = sizeof(local);
+    int listener = tcp_listener(&address), client = tcp_client(&address, 0), fd;
+    struct sock_peer peer;
+    wait_readable(listener);
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK);
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    CHECK_MSG(strcmp(peer.address, "127.0.0.1") == 0 && peer.address_len == 9, "%s", peer.address);
+    must(getsockname(client, (struct sockaddr *)&local, &len) == 0, "getsockname");
+    CHECK(peer.port == ntohs(local.sin_port));
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_AGAIN && fd < 0);
+    close(client);
+    close(listener);
+}
+
+TEST("writes IPv4 addresses as inet_ntop does")
+{
+    static const uint32_t hosts[] = {0x7f000001, 0x7f0a6409, 0x7fffffff - 1, 0x7f636400, 0x7f010a63, 0x7fc8f9fa};
+    struct sockaddr_in address;
+    int listener = tcp_listener(&address);
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(hosts[i])}};
+        int client = socket(AF_INET, SOCK_STREAM, 0), fd;
+        /* all of 127/8 is this host's on Linux, elsewhere its first address only */
+        if (bind(client, (struct sockaddr *)&from, sizeof(from)) == 0) {
+            char expected[INET_ADDRSTRLEN];
+            struct sock_peer peer;
+            must(connect(client, (struct sockaddr *)&address, sizeof(address)) == 0, "connect");
+            wait_readable(listener);
+            CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK);
+            inet_ntop(AF_INET, &from.sin_addr, expected, sizeof(expected));
+            CHECK_MSG(strcmp(peer.address, expected) == 0, "%s, not %s", peer.address, expected);
+            CHECK(peer.address_len == strlen(expected));
+            close(fd);
+        }
+        close(client);
+    }
+    close(listener);
+}
+
+/* A dual-stack listener on every address; -1 where there is no IPv6. */
+static int ipv6_listener(in_port_t *port)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM, 0), off = 0;
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
+    socklen_t len = sizeof(any);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0 ||
+        bind(fd, (struct sockaddr *)&any, len) != 0 || listen(fd, 8) != 0) {
+        close(fd);
+        return -1;
+    }
+    must(getsockname(fd, (struct sockaddr *)&any, &len) == 0, "getsockname");
+    *port = any.sin6_port;
+    set_nonblocking(fd);
+    return fd;
+}
+
+TEST("writes IPv6 addresses, and IPv4-mapped ones as IPv4")
+{
+    in_port_t port;
+    int listener = ipv6_listener(&port), fd;
+    if (listener < 0)
+        return; /* no IPv6 here */
+    struct sock_peer peer;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int client = tcp_client(&in, 0);
+    wait_readable(listener);
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK);
+    CHECK_MSG(strcmp(peer.address, "127.0.0.1") == 0 && peer.address_len == 9, "%s", peer.address);
+    close(fd);
+    close(client);
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    client = socket(AF_INET6, SOCK_STREAM, 0);
+    if (connect(client, (struct sockaddr *)&in6, sizeof(in6)) == 0) {
+        wait_readable(listener);
+        CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK);
+        CHECK_MSG(strcmp(peer.address, "::1") == 0 && peer.address_len == 3 && peer.port != 0, "%s", peer.address);
+        close(fd);
+    }
+    close(client);
+    close(listener);
+}
+
+TEST("gives a UNIX peer no address and port 0")
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/headrace-test-%ld.sock", (long)getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+    must(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 1) == 0, "listen");
+    must(connect(client, (struct sockaddr *)&address, sizeof(address)) == 0, "connect");
+    struct sock_peer peer;
+    memset(&peer, 'x', sizeof(peer));
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK);
+    CHECK(peer.address[0] == '\0' && peer.address_len == 0 && peer.port == 0);
+    close(fd);
+    close(client);
+    close(listener);
+    unlink(address.sun_path);
+}
+
+TEST("survives a connection that was reset while it waited")
+{
+    struct sockaddr_in address;
+    int listener = tcp_listener(&address), fd;
+    struct sock_peer peer;
+    reset(tcp_client(&address, 0));
+    int client = tcp_client(&address, 0);
+    wait_readable(listener);
+    enum sock_status status = sock_accept(listener, &fd, &peer);
+    if (status == SOCK_OK) { /* Linux hands it out all the same */
+        char buf[8];
+        size_t got;
+        enum sock_status first = sock_recv(fd, buf, sizeof(buf), &got);
+        CHECK(first == SOCK_BROKEN || first == SOCK_AGAIN);
+        close(fd);
+    }
+    close(client);
+    close(listener);
+}
+
+TEST("says SOCK_NO_RESOURCES when there is no descriptor left")
+{
+    struct sockaddr_in address;
+    int listener = tcp_listener(&address), client = tcp_client(&address, 0), fd;
+    wait_readable(listener);
+    struct rlimit before, none;
+    must(getrlimit(RLIMIT_NOFILE, &before) == 0, "getrlimit");
+    none = before;
+    none.rlim_cur = 0;
+    must(setrlimit(RLIMIT_NOFILE, &none) == 0, "setrlimit");
+    struct sock_peer peer;
+    enum sock_status status = sock_accept(listener, &fd, &peer);
+    must(setrlimit(RLIMIT_NOFILE, &before) == 0, "setrlimit");
+    CHECK(status == SOCK_NO_RESOURCES);
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_OK); /* it waited */
+    close(fd);
+    close(client);
+    close(listener);
+}
+
+TEST("says SOCK_FAILED when the listener is none")
+{
+    struct pair pair = unix_pair(0, 0);
+    struct sock_peer peer;
+    int fd;
+    CHECK(sock_accept(pair.near, &fd, &peer) == SOCK_FAILED && errno == EINVAL);
+    close_pair(&pair);
+    CHECK(sock_accept(-1, &fd, &peer) == SOCK_FAILED && errno == EBADF);
+}
+
+/* ---- receive and send ---- */
+
+static struct pair (*const make_pair[])(int, int) = {unix_pair, tcp_pair};
+enum { PAIRS = 2 };
+
+TEST("receives what is there, then SOCK_AGAIN, then SOCK_EOF")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        char *buf = guarded_room(3);
+        size_t got = 9;
+        CHECK(sock_recv(pair.near, buf, 3, &got) == SOCK_AGAIN && got == 0);
+        must(write(pair.far, "hello", 5) == 5, "write");
+        wait_readable(pair.near);
+        CHECK(sock_recv(pair.near, buf, 3, &got) == SOCK_OK && got == 3 && memcmp(buf, "hel", 3) == 0);
+        CHECK(sock_recv(pair.near, buf, 3, &got) == SOCK_OK && got == 2 && memcmp(buf, "lo", 2) == 0);
+        CHECK(sock_recv(pair.near, buf, 0, &got) == SOCK_OK || got == 0);
+        sock_shutdown_write(pair.far);
+        wait_readable(pair.near);
+        CHECK(sock_recv(pair.near, buf, 3, &got) == SOCK_EOF && got == 0);
+        CHECK(sock_recv(pair.near, buf, 3, &got) == SOCK_EOF);
+        close_pair(&pair);
+    }
+}
+
+TEST("says SOCK_BROKEN when the peer has reset the connection")
+{
+    struct pair pair = tcp_pair(0, 0);
+    char buf[8];
+    size_t n;
+    reset(pair.far);
+    pair.far = -1;
+    CHECK(sock_wait(pair.near, false, 5000) != SOCK_AGAIN);
+    CHECK(sock_recv(pair.near, buf, sizeof(buf), &n) == SOCK_BROKEN && n == 0);
+    CHECK(sock_send(pair.near, "x", 1, false, &n) == SOCK_BROKEN && n == 0);
+    close_pair(&pair);
+    CHECK(sock_recv(-1, buf, sizeof(buf), &n) == SOCK_FAILED);
+}
+
+TEST("sends until the socket is full, then SOCK_AGAIN")
+{
+    static const char zeros[65536];
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](4096, 4096);
+        size_t sent, all = 0;
+        enum sock_status status;
+        int calls = 0;
+        while ((status = sock_send(pair.near, zeros, sizeof(zeros), false, &sent)) == SOCK_OK && calls++ < 1000)
+            all += sent;
+        CHECK(status == SOCK_AGAIN && sent == 0 && all > 0);
+        struct iovec iov = {(char *)(uintptr_t)zeros, 10};
+        if (i == 0) /* TCP may have made room by now */
+            CHECK(sock_writev(pair.near, &iov, 1, false, &sent) == SOCK_AGAIN && sent == 0);
+        close_pair(&pair);
+    }
+}
+
+TEST("sends several parts in one call, held back and followed by more")
+{
+    struct pair pair = tcp_pair(0, 0);
+    char abc[] = "abc", de[] = "de", buf[16];
+    struct iovec iov[] = {{abc, 3}, {de, 2}};
+    size_t n;
+    CHECK(sock_writev(pair.near, iov, 2, true, &n) == SOCK_OK && n == 5);
+    CHECK(sock_send(pair.near, "f", 1, true, &n) == SOCK_OK && n == 1);
+    CHECK(sock_send(pair.near, "g", 1, false, &n) == SOCK_OK && n == 1);
+    wait_readable(pair.far);
+    CHECK(recv(pair.far, buf, sizeof(buf), 0) == 7 && memcmp(buf, "abcdefg", 7) == 0);
+    close_pair(&pair);
+}
+
+TEST("never raises SIGPIPE, whatever the disposition")
+{
+    struct sigaction fatal = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, &fatal, NULL);
+    int file = file_with("0123456789", 10);
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        char x[] = "x";
+        struct iovec iov = {x, 1};
+        size_t sent;
+        int64_t at = 0;
+        sock_shutdown_write(pair.near); /* from now on every send is EPIPE */
+        CHECK(sock_send(pair.near, "x", 1, false, &sent) == SOCK_BROKEN);
+        CHECK(sock_writev(pair.near, &iov, 1, false, &sent) == SOCK_BROKEN);
+        enum sock_status status = sock_sendfile(pair.near, file, &at, 10, &sent);
+        CHECK((status == SOCK_BROKEN || (status == SOCK_FAILED && errno == ENOSYS)) && at == 0 && sent == 0);
+        close_pair(&pair);
+    }
+    close(file);
+}
+
+/* ---- files ---- */
+
+TEST("sends a range of a file, and says SOCK_EOF where it ends early")
+{
+    int file = file_with("0123456789", 10);
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        char buf[16];
+        size_t sent;
+        int64_t at = 3;
+        enum sock_status status = sock_sendfile(pair.near, file, &at, 4, &sent);
+        if (status == SOCK_FAILED && errno == ENOSYS)
+            return; /* not on this system */
+        CHECK(status == SOCK_OK && at == 7 && sent == 4);
+        wait_readable(pair.far);
+        CHECK(recv(pair.far, buf, sizeof(buf), 0) == 4 && memcmp(buf, "3456", 4) == 0);
+        CHECK(sock_sendfile(pair.near, file, &at, 100, &sent) == SOCK_OK && at == 10 && sent == 3);
+        CHECK(sock_sendfile(pair.near, file, &at, 97, &sent) == SOCK_EOF && at == 10 && sent == 0);
+        CHECK(sock_sendfile(pair.near, file, &at, 0, &sent) == SOCK_OK && sent == 0);
+        CHECK(lseek(file, 0, SEEK_CUR) == 10); /* the file's own position is nobody's business */
+        close_pair(&pair);
+    }
+    close(file);
+}
+
+TEST("says SOCK_FAILED for what cannot be sent as a file, and SOCK_AGAIN when the socket is full")
+{
+    struct pair pair = unix_pair(4096, 4096);
+    static const char zeros[1 << 20];
+    int ends[2], file = file_with(zeros, sizeof(zeros)), calls = 0;
+    size_t sent;
+    int64_t at = 0;
+    must(pipe(ends) == 0, "pipe");
+    CHECK(sock_sendfile(pair.near, ends[0], &at, 10, &sent) == SOCK_FAILED && at == 0);
+    enum sock_status status;
+    while ((status = sock_sendfile(pair.near, file, &at, sizeof(zeros), &sent)) == SOCK_OK && calls++ < 1000)
+        continue;
+    CHECK((status == SOCK_AGAIN && at < (int64_t)sizeof(zeros)) || errno == ENOSYS);
+    close(ends[0]);
+    close(ends[1]);
+    close(file);
+    close_pair(&pair);
+}
+
+/* ---- the rest ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+TEST("waits until the socket is ready or the time is over")
+{
+    struct pair pair = unix_pair(0, 0);
+    CHECK(sock_wait(pair.near, true, 0) == SOCK_OK);
+    CHECK(sock_wait(pair.near, false, 0) == SOCK_AGAIN);
+    int64_t before = now_ms();
+    CHECK(sock_wait(pair.near, false, 30) == SOCK_AGAIN);
+    CHECK(now_ms() - before >= 29);
+    must(write(pair.far, "x", 1) == 1, "write");
+    CHECK(sock_wait(pair.near, false, -1) == SOCK_OK);
+    close(pair.far);
+    pair.far = -1;
+    CHECK(sock_wait(pair.near, false, -1) == SOCK_OK); /* the end of the stream is readable */
+    close(pair.near);
+    CHECK(sock_wait(pair.near, false, 0) == SOCK_BROKEN);
+}
+
+static void on_alarm(int signal) { (void)signal; }
+
+TEST("waits its time out however many signals come")
+{
+    struct pair pair = unix_pair(0, 0);
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    int64_t before = now_ms();
+    CHECK(sock_wait(pair.near, false, 60) == SOCK_AGAIN);
+    int64_t passed = now_ms() - before;
+    setitimer(ITIMER_REAL, &never, NULL);
+    CHECK_MSG(passed >= 59 && passed < 5000, "%lld ms", (long long)passed);
+    close_pair(&pair);
+}
+
+TEST("closes without touching errno")
+{
+    struct pair pair = unix_pair(0, 0);
+    errno = 1234;
+    sock_close(pair.near);
+    sock_close(pair.near); /* EBADF */
+    CHECK(errno == 1234);
+    CHECK(fcntl(pair.near, F_GETFD) < 0);
+    close(pair.far);
+}
+
+TEST("defers accepting until data has come, where the system can")
+{
+#ifdef TCP_DEFER_ACCEPT
+    struct sockaddr_in address;
+    int listener = tcp_listener(&address), seconds = 0;
+    socklen_t len = sizeof(seconds);
+    sock_defer_accept(listener, 5);
+    must(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &len) == 0, "getsockopt");
+    CHECK(seconds >= 5);
+    close(listener);
+#endif
+    sock_defer_accept(-1, 5); /* and no harm where it cannot */
+}
+
+CHECK_MAIN
