@@ -37,11 +37,12 @@ def run(application: Application, environ: dict[str, Any], response: Response) -
 def send_result(response: Response, result: Iterable[bytes]) -> None:
     """Send an iterable of any kind, and close it whatever happens."""
     try:
-        if type(result) is FileWrapper and send_file(response, result):
-            return
-        if block_count(result) == 1:
-            response.expect_one_block()
-        blocks = iter(result)
+        if type(result) is FileWrapper and queue_file(response, result):
+            blocks: Iterator[bytes] = iter((b"",))  # what is left is to wait until the file has left
+        else:
+            if block_count(result) == 1:
+                response.expect_one_block()
+            blocks = iter(result)
     except BaseException:
         close(result)
         raise
@@ -55,9 +56,12 @@ def send_blocks(response: Response, result: Iterable[bytes], blocks: Iterator[by
     """
     try:
         for block in blocks:
-            if not response.send(block):
-                response.suspend(result, blocks)
-                return
+            if response.send(block):
+                continue
+            if response.satisfied:
+                break
+            response.suspend(result, blocks)
+            return
         response.finish()
     except BaseException:
         close(result)
@@ -116,14 +120,10 @@ class FileWrapper:
         return block
 
 
-def send_file(response: Response, wrapper: FileWrapper) -> bool:
-    """Send a wrapped file by the kernel, from its present position; False when it is not a file of that kind."""
+def queue_file(response: Response, wrapper: FileWrapper) -> bool:
+    """Have the kernel send a wrapped file, from its present position; False when it is not a file of that kind."""
     file_range = regular_file_range(wrapper.filelike)
-    if file_range is None or not response.queue_file(*file_range):
-        return False
-    # The file is the only block, and it is queued: what is left is to wait for it, and to close it.
-    send_blocks(response, wrapper, iter((b"",)))
-    return True
+    return file_range is not None and response.queue_file(*file_range)
 
 
 def regular_file_range(filelike: Any) -> tuple[int, int, int] | None:

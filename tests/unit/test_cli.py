@@ -282,7 +282,9 @@ class TestServing:
         )
         try:
             end = time.monotonic() + WAIT_S
-            while not (folder / "error.log").exists() or "Listening at: unix:" not in (folder / "error.log").read_text():
+            while (
+                not (folder / "error.log").exists() or "Listening at: unix:" not in (folder / "error.log").read_text()
+            ):
                 assert time.monotonic() < end
                 time.sleep(0.01)
         finally:

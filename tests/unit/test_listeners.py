@@ -83,7 +83,9 @@ class TestTcp:
 
     def test_an_address_in_use_is_told_with_its_name(self, listen):
         (first,) = listen("127.0.0.1:0")
-        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{first.address.port}: address already in use"):
+        with pytest.raises(
+            ListenError, match=f"cannot listen on 127.0.0.1:{first.address.port}: address already in use"
+        ):
             listen(f"127.0.0.1:{first.address.port}")
 
     def test_an_address_of_another_machine_is_told_so(self, listen):

@@ -51,7 +51,7 @@ def setting(
     default: T,
     group: str,
     *flags: str,
-    help: str,  # noqa: A002 - what click calls it too
+    help: str,
     kind: Kind | None = None,
     unit: str = "",
     least: float | None = None,

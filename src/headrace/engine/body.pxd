@@ -23,6 +23,7 @@ cdef class BodyBudget:
 cdef class BodySource:
     # Where a RequestBody gets what it does not hold: the next block, b"" at the end.
     cdef bytes pull(self, size_t bytes_max)
+    cdef bint is_complete(self) noexcept  # has all of it come?
 
 
 cdef class Spool(BodySource):

@@ -53,6 +53,9 @@ cdef class BodySource:
     cdef bytes pull(self, size_t bytes_max):
         return b""
 
+    cdef bint is_complete(self) noexcept:
+        return True
+
 
 def open_spool(folder):
     """A file without a name in `folder` (None: where tempfile puts its files), or anonymous memory; the descriptor.

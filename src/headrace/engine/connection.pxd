@@ -112,7 +112,7 @@ cdef class Connection:
     cdef StreamSource stream         # --stream-request-body: where the application reads from
     cdef StreamSource input_after_stream  # read to its end: what it holds now belongs to the next request
     cdef Response response           # unfinished business: suspended, or its block is unsent
-    cdef double since_s              # epoch; access log only
+    cdef object record               # AccessRecord, when there is an access log
 
     # events, called by the loop
     cdef int on_accept(self) except -1

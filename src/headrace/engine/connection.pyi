@@ -15,12 +15,5 @@ class AccessRecord:
     user_agent: str | None
     duration_s: float
 
-    def __init__(
-        self,
-        environ: dict[str, Any],
-        remote_addr: str,
-        status: int,
-        response_bytes: int,
-        time_s: float,
-        duration_s: float,
-    ) -> None: ...
+    def __init__(self, environ: dict[str, Any], remote_addr: str, time_s: float) -> None:
+        """Made when the head is complete, before the application may change environ; the rest is filled in later."""

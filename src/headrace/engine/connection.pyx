@@ -4,6 +4,7 @@ The way of a request, top to bottom: on_accept/on_ready -> receive -> serve -> t
 -> (take_body) -> run_application -> after_run -> settle.
 """
 
+import builtins
 import logging
 import time
 import traceback
@@ -67,13 +68,13 @@ class AccessRecord:
     __slots__ = ("duration_s", "method", "protocol", "referer", "remote_addr", "remote_user", "response_bytes",
                  "status", "target", "time_s", "user_agent")
 
-    def __init__(self, environ, remote_addr, status, response_bytes, time_s, duration_s):
+    def __init__(self, environ, remote_addr, time_s):
         self.remote_addr = remote_addr
         self.remote_user = None
-        self.status = status
-        self.response_bytes = response_bytes
+        self.status = 0
+        self.response_bytes = 0
         self.time_s = time_s
-        self.duration_s = duration_s
+        self.duration_s = 0.0
         self.method = environ.get("REQUEST_METHOD", "")
         self.target = environ.get("RAW_URI", "")
         self.protocol = environ.get("SERVER_PROTOCOL", "")
@@ -223,6 +224,8 @@ cdef class Connection:
         cdef size_t got = 0, used
         cdef sock_status status
         cdef char *scratch = self.loop.receive_scratch
+        if self.input_after_stream is not None:
+            self.take_back_rest()
         if self.readable and not self.at_eof:
             status = sock_recv(self.fd, scratch, RECEIVE_BYTES, &got)
             # Less than was asked for: nothing is left, and the next octet brings an edge.  FIN brings its edge once.
@@ -435,7 +438,7 @@ cdef class Connection:
         self.to_head = head.method_is_head
         self.keep_alive = rules.keep_alive and self.loop.keep_alive
         if self.loop.access_log is not None:
-            self.since_s = time.time()
+            self.record = AccessRecord(self.environ, self.remote_addr, time.time())
         if body_framing == FRAMING_NONE or (body_framing == FRAMING_LENGTH and body_bytes == 0):
             self.run_application(self.loop.take_empty_body())
             return False
@@ -524,7 +527,7 @@ cdef class Connection:
         self.stream = None
         source.connection = None
         source.response = None
-        if source.complete or (not source.chunked and source.left_bytes == 0):
+        if source.is_complete():
             self.input_after_stream = source
             return 0
         response.keep_alive = False
@@ -537,6 +540,8 @@ cdef class Connection:
         response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and not self.loop.stopping)
         if self.stream is not None:
             self.stream.response = response
+            response.body_source = self.stream
+        self.response = response
         PyDict_SetItem(environ, WSGI_INPUT, body)
         PyDict_SetItem(environ, WSGI_EARLY_HINTS, response.early_hints)
         self.move(APP)
@@ -549,7 +554,6 @@ cdef class Connection:
     cdef int after_run(self, Response response) except -1:
         """The application has returned: its response is complete, or waits for the client."""
         if response.suspended is not None:
-            self.response = response
             return self.wait_for_client()
         if self.stream is not None:
             self.end_stream(response)
@@ -562,9 +566,9 @@ cdef class Connection:
         self.move(IDLE)
         if self.out.block_len or self.out.file_left:
             # the block lies in the application's memory, and there is room for one such only
-            self.response = response
             self.flush()
             return 0
+        self.response = None
         response.release()
         self.loop.spare_response = response
         return 0
@@ -578,15 +582,15 @@ cdef class Connection:
             self.stream.response = None
             self.stream = None
         if isinstance(error, BodyRefused):
-            refusal = error.error
-        elif isinstance(error, ClientDisconnected):
+            refusal = <request_error><int>error.error
+        elif isinstance(error, ClientDisconnected) and response.client_gone:
             return self.close()
         else:
             self.report(error, self.environ)
         self.move(IDLE)
         if response.committed:
             return self.cut(response)
-        response.release()
+        self.let_go_of_response()
         return self.refuse(refusal)
 
     cdef int report(self, object error, dict environ) except -1:
@@ -610,24 +614,24 @@ cdef class Connection:
         if not response.chunked and response.content_length < 0 and response.body_allowed:
             sock_reset_on_close(self.fd)
             return self.close()
-        if self.out.block_len:
-            self.response = response
-        else:
-            response.release()
+        if not self.out.block_len:
+            self.let_go_of_response()
         self.closing = True
         self.lingering = True
         return 0
 
     cdef int emit_record(self, int status, int64_t body_bytes) except -1:
-        now_s = time.time()
+        record = self.record
+        self.record = None
+        if record is None:  # refused before it was understood
+            record = AccessRecord({}, self.remote_addr, time.time())
+        record.status = status
+        record.response_bytes = body_bytes
+        record.duration_s = time.time() - record.time_s
         try:
-            self.loop.access_log(AccessRecord(
-                self.environ if self.environ is not None else {}, self.remote_addr, status, body_bytes,
-                self.since_s or now_s, now_s - (self.since_s or now_s)))
+            self.loop.access_log(record)
         except Exception:
             log.exception("the access log failed")
-        self.environ = None
-        self.since_s = 0
         return 0
 
     # ---- answers of our own ----
@@ -716,7 +720,6 @@ cdef class Connection:
 
     cdef int resume_application(self) except -1:
         cdef Response response = self.response
-        self.response = None
         self.ensure_room()
         self.move(APP)
         try:
@@ -758,17 +761,20 @@ cdef class StreamSource(BodySource):
     def __dealloc__(self):
         buffer_free(&self.rest)
 
+    cdef bint is_complete(self) noexcept:
+        return self.complete or (not self.chunked and self.left_bytes == 0)
+
     cdef bytes pull(self, size_t bytes_max):
         cdef bytes block
         while True:
-            if self.complete or (not self.chunked and self.left_bytes == 0):
+            if self.is_complete():
                 return b""
+            if self.connection is None:
+                raise ValueError("wsgi.input was read after its request had ended")
             if self.rest.end > self.rest.start:
                 block = self.decode(bytes_max)
                 if block:
                     return block
-            elif self.connection is None:
-                raise ClientDisconnected("wsgi.input was read after the request had ended")
             else:
                 self.receive_more()
 
@@ -791,6 +797,7 @@ cdef class StreamSource(BodySource):
                 self.rest.end += got
                 return 0
             if status != SOCK_AGAIN:
+                self.response.client_gone = True
                 raise ClientDisconnected("the client has gone before its request body was complete")
             with nogil:
                 status = sock_wait(fd, False, timeout_ms)
@@ -832,7 +839,8 @@ cdef class StreamSource(BodySource):
 
 
 cdef object ascii_text(object text):
-    return "" if text is None else text.encode("unicode_escape").decode("ascii")
+    """Something from environ, which the application may have changed, as one line of ASCII."""
+    return builtins.ascii(text).strip("'\"")
 
 
 cdef bytes refusal_text(object refusal, bytes date_line, bint add_server, bint to_head):

@@ -10,6 +10,7 @@
 
 from libc.stdint cimport int64_t
 
+from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport head_write, head_writer, outbox, response_field
 
 cdef enum:
@@ -53,8 +54,12 @@ cdef class Response:
     cdef bint body_allowed      # not for HEAD, 204, 304
     cdef bint chunked
     cdef bint finished
+    cdef readonly bint satisfied  # no more blocks are wanted: none may follow, or more came than was declared
+    cdef bint overrun             # the application went past its Content-Length
+    cdef bint client_gone         # it was this response's client that ClientDisconnected speaks of
     cdef readonly int64_t body_bytes  # handed over, without framing
     cdef object held            # the block or file that the outbox points into
+    cdef BodySource body_source # of a body that is read as it arrives; else None
     cdef object suspended       # (result, iterator) or None
     cdef readonly object start_response  # the bound method, made once
     cdef readonly object early_hints

@@ -14,6 +14,9 @@ class Response:
     body_bytes: int
     """Octets of the body handed over so far, without framing."""
 
+    satisfied: bool
+    """No more blocks are wanted: HEAD, 204 and 304 have no body, and no body may pass its Content-Length."""
+
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
     ) -> Response:
@@ -31,7 +34,10 @@ class Response:
         """``write(data)``: returns when data has left; waits for a slow client (PEP 3333, "The write() Callable")."""
 
     def send(self, block: bytes, /) -> bool:
-        """Send one block of the iterable.  False: the client has to read before the next may be asked for."""
+        """Send one block of the iterable.  False: do not ask for the next one, for one of two reasons.
+
+        ``satisfied``: no more is wanted.  Otherwise the client has to read first.
+        """
 
     def send_only(self, block: bytes, /) -> None:
         """Queue a block that is known to be the only one; it leaves with the end of the response."""

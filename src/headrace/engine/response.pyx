@@ -95,6 +95,9 @@ cdef class Response:
         self.committed = False
         self.chunked = False
         self.finished = False
+        self.satisfied = False
+        self.overrun = False
+        self.client_gone = False
         self.body_allowed = True
         self.body_bytes = 0
         self.reset_head()
@@ -112,6 +115,7 @@ cdef class Response:
         self.out = NULL
         self.fd = -1
         self.held = None
+        self.body_source = None
 
     # ---- the head ----
 
@@ -206,6 +210,8 @@ cdef class Response:
         cdef head_write outcome = HEAD_WRITE_OK
         if not self.started:
             raise AssertionError("the application sent a body before it called start_response (PEP 3333)")
+        if self.body_source is not None and not self.body_source.is_complete():
+            self.keep_alive = False  # what is left of the request cannot be told from the next one
         self.body_allowed = not (self.to_head or self.status_code == 204 or self.status_code == 304)
         if self.defaults.add_date and not self.has_date:
             outcome = response_text_write(&self.head, self.defaults.date_line, DATE_LINE_BYTES)
@@ -270,7 +276,7 @@ cdef class Response:
 
     def send(self, block, /):
         self.queue_block(block)
-        return self.flush()
+        return self.flush() and not self.satisfied
 
     def send_only(self, block, /):
         self.one_block = True
@@ -279,6 +285,10 @@ cdef class Response:
     def __call__(self, data, /):
         self.queue_block(data)
         self.wait_until_sent()
+        if self.overrun:
+            raise ValueError(
+                f"write() went past the Content-Length of {self.content_length} "
+                "(PEP 3333, 'Handling the Content-Length Header')")
 
     cdef int queue_block(self, object block) except -1:
         cdef BlockView view
@@ -300,10 +310,14 @@ cdef class Response:
         self.check_room()
         if not self.committed:
             self.commit(<int64_t>len if self.one_block else -1)
-        len = self.within_content_length(len)
-        self.body_bytes += <int64_t>len
-        if not self.body_allowed or len == 0:
+        if not self.body_allowed:
+            self.body_bytes += <int64_t>len
+            self.satisfied = True  # an endless iterable must not hold the worker for a HEAD request
             return 0
+        len = self.within_content_length(len)
+        if len == 0:
+            return 0
+        self.body_bytes += <int64_t>len
         if self.chunked:
             self.out.end += chunk_size_line_write(self.out.bytes + self.out.end, len)
         if len <= COPIED_BYTES_MAX:
@@ -332,13 +346,19 @@ cdef class Response:
         return 0
 
     cdef size_t within_content_length(self, size_t len) except? 0:
-        """PEP 3333, "Handling the Content-Length Header": no more than was declared may be sent."""
+        """PEP 3333, "Handling the Content-Length Header": no more than was declared may be sent.
+
+        Iteration ends with the first octet too many, not with the last one allowed: many generators do something
+        after their last yield.
+        """
         cdef int64_t left
-        if self.content_length < 0 or not self.body_allowed:
+        if self.content_length < 0:
             return len
         left = self.content_length - self.body_bytes
         if <int64_t>len <= left:
             return len
+        self.overrun = True
+        self.satisfied = True
         log.error("the application sent more than its Content-Length of %d bytes; the rest is cut off",
                   self.content_length)
         return <size_t>left
@@ -388,6 +408,10 @@ cdef class Response:
         if self.out is NULL or outbox_is_empty(self.out):
             return True
         status = outbox_flush(self.out, self.fd)
+        if not self.committed and (status == SOCK_OK or status == SOCK_AGAIN):
+            # Only earlier answers were waiting.  The head under construction stays where it is, and none of this
+            # response is unsent.
+            return True
         if status == SOCK_OK:
             outbox_rewind(self.out)
             self.held = None
@@ -395,6 +419,7 @@ cdef class Response:
         if status == SOCK_AGAIN:
             return False
         self.keep_alive = False
+        self.client_gone = True
         if status == SOCK_EOF:
             log.error("a file became shorter while it was sent; the connection is closed")
             raise ClientDisconnected("the response was cut short")
@@ -404,11 +429,12 @@ cdef class Response:
         """write() has nothing to return to while octets are unsent, so it waits, without the interpreter lock."""
         cdef sock_status status
         cdef int fd = self.fd, timeout_ms = self.defaults.write_timeout_ms
-        while not self.flush():
+        while not self.flush() or not outbox_is_empty(self.out):
             with nogil:
                 status = sock_wait(fd, True, timeout_ms)
             if status != SOCK_OK:
                 self.keep_alive = False
+                self.client_gone = True
                 raise ClientDisconnected(
                     "the client did not read for %g s" % (timeout_ms / 1000) if status == SOCK_AGAIN
                     else "the client has gone")
@@ -443,6 +469,7 @@ cdef bytes early_hints_text(object headers):
     cdef char[HINT_BYTES_MAX] text
     cdef head_writer writer
     cdef head_write outcome
+    cdef response_field known
     cdef Py_ssize_t name_len = 0, value_len = 0
     cdef const char *name
     cdef const char *value
@@ -456,6 +483,9 @@ cdef bytes early_hints_text(object headers):
             value = native_text(field[1], &value_len)
         except (TypeError, ValueError) as error:
             raise type(error)(f"early hints: name and value of a header {error} in {shortened(field)}") from None
+        known = response_field_id(name, <size_t>name_len)
+        if known == RESPONSE_FIELD_HOP_BY_HOP or known == RESPONSE_FIELD_CONTENT_LENGTH:
+            raise ValueError(f"early hints: {shortened(field[0])} has no place in a 103 response (RFC 9110 §8.6)")
         outcome = response_field_write(&writer, name, <size_t>name_len, value, <size_t>value_len)
         if outcome != HEAD_WRITE_OK:
             raise wrong_field(outcome, field)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO, cast
 
 from headrace.config import Config
 from headrace.engine.loop import Loop
@@ -30,7 +31,7 @@ class Worker:
         self._listeners = listeners
         self._access_log = AccessLog(config.access_logfile) if config.access_logfile is not None else None
         sockets = [listener.socket for listener in listeners]
-        self._loop = Loop(application, sockets, config, self._access_log, ERROR_STREAM)
+        self._loop = Loop(application, sockets, config, self._access_log, cast(TextIO, ERROR_STREAM))
 
     def run(self, when_ready: Callable[[], None] | None = None) -> None:
         """Serve until stop().  In the main thread SIGTERM and SIGINT stop it, too: the first finishes what is in

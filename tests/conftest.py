@@ -1,0 +1,226 @@
+"""What every test can use.
+
+Fixtures
+
+    serve(app, unix=False, referee=True, **settings) -> Running
+        A headrace.Server for the application in a thread of its own: on a free port of 127.0.0.1, or with unix=True on
+        a UNIX socket in a folder of its own.  `settings` are those of headrace.Server.  May be called several times in
+        one test; all servers are stopped when the test ends.  See `Running` for what it returns.
+        referee=False: the heads are not compared with llhttp's reading (see referee.py); for a test whose UNIX socket
+        is also used by clients that are not of wire.py.
+    transport -> "tcp" or "unix"
+        A test that takes it runs twice, and `serve` uses that kind of socket.
+
+Checks that every test passes without asking for them
+
+    After each test nothing was logged by "headrace" as CRITICAL (that is a fault of ours, not of an application).
+    In debug builds (HEADRACE_DEBUG=1) no connection, response, body or spool is alive that was not before, and no
+    connection made a move that the state table forbids.
+
+Options
+
+    --poller=poll (or HEADRACE_TEST_POLLER=poll): servers use this poller unless the test says otherwise.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for wire.py and referee.py; importlib mode adds nothing
+pytest.register_assert_rewrite("verdict")
+
+import referee as referee_module  # noqa: E402
+import wire  # noqa: E402
+
+import headrace  # noqa: E402
+from headrace.engine import debug  # noqa: E402
+
+Application = Callable[..., Iterable[bytes]]
+
+_POLLERS = ("auto", "epoll", "kqueue", "poll")
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--poller",
+        choices=_POLLERS,
+        default=os.environ.get("HEADRACE_TEST_POLLER", "auto"),
+        help="the poller of every server that the tests start",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+class Running:
+    """A server that runs until the test ends.
+
+    server: the headrace.Server.  address: (host, port), or the path of its UNIX socket; port: 0 for the latter.
+    environs: of each call of the application, in order, a copy of what is str in it: `running.environs == []` says
+    that the application was never called.
+    """
+
+    def __init__(self, application: Application, folder: Path | None, settings: dict[str, Any]) -> None:
+        self.environs: list[dict[str, str]] = []
+        self.clients: list[wire.Client] = []
+        self.witnesses: list[referee_module.Witness] = []
+        self.folder = folder
+        self._application = application
+        if folder is None:
+            self.server = headrace.Server(self._witnessed, host="127.0.0.1", port=0, **settings)
+            self.address: wire.Address = (self.server.host, self.server.port)
+        else:
+            self.address = str(folder / "s")
+            self.server = headrace.Server(self._witnessed, bind=f"unix:{self.address}", **settings)
+        self.port = self.server.port
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="headrace", daemon=True)
+        self.thread.start()
+
+    def _witnessed(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.environs.append({key: value for key, value in environ.items() if isinstance(value, str)})
+        return self._application(environ, start_response)
+
+    def _run(self) -> None:
+        try:
+            self.server.run()
+        except BaseException as failure:
+            self.failure = failure
+
+    @property
+    def calls(self) -> int:
+        """How often the application was called."""
+        return len(self.environs)
+
+    @property
+    def targets(self) -> list[str]:
+        """The request target of each call."""
+        return [environ["RAW_URI"] for environ in self.environs]
+
+    def connect(self, **options: Any) -> wire.Client:
+        """A client, closed when the test ends.  options: of wire.Client."""
+        client = wire.Client(self.address, on_connect=lambda made: self.witnesses.append(made.witness), **options)
+        self.clients.append(client)
+        return client
+
+    def exchange(self, message: bytes, cut: str | int = "whole", *, method: str = "GET") -> wire.Response:
+        """One request on a connection of its own."""
+        with self.connect() as client:
+            return client.exchange(message, cut, method=method)
+
+    def connection_count(self) -> int:
+        """Connections that the server has open."""
+        return int(self.server._worker._loop.connection_count())
+
+    def ask_to_stop(self, graceful: bool = True) -> None:
+        """Tell the server to stop, and do not wait for it; `running.thread.join(timeout)` does."""
+        self.server._worker.stop(graceful)
+
+    def stop(self, graceful: bool = True, timeout: float = wire.PATIENCE_S) -> None:
+        """Stop the server and wait for its end; a failure of its thread is raised here."""
+        self.ask_to_stop(graceful)
+        self.thread.join(timeout)
+        if self.thread.is_alive():
+            raise AssertionError(f"the server did not stop within {timeout:g} s")
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+    def shut_down(self) -> None:
+        try:
+            self.stop(graceful=False)
+        finally:
+            for client in self.clients:
+                client.close()
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Runs the test over TCP and over a UNIX socket: `serve` takes note of it by itself."""
+    return str(request.param)
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest) -> Iterator[Callable[..., Running]]:
+    """See the top of this file."""
+    unix_by_default = "transport" in request.fixturenames and request.getfixturevalue("transport") == "unix"
+    started: list[tuple[Running, bool]] = []
+
+    def start(application: Application, unix: bool | None = None, referee: bool = True, **settings: Any) -> Running:
+        unix = unix_by_default if unix is None else unix
+        settings.setdefault("poller", request.config.getoption("poller"))
+        folder = Path(tempfile.mkdtemp(prefix="hr-")) if unix else None  # short: a UNIX socket's path is limited
+        running = Running(application, folder, settings)
+        started.append((running, referee))
+        return running
+
+    yield start
+    complaints = shut_down_all(started)
+    if complaints:
+        pytest.fail("the referee disagrees:\n" + "\n".join(complaints), pytrace=False)
+
+
+def shut_down_all(started: list[tuple[Running, bool]]) -> list[str]:
+    """Stop the servers; what the referee has to say of those that it watched."""
+    complaints = []
+    while started:
+        running, referee = started.pop()
+        running.shut_down()
+        if referee:
+            complaints += referee_module.disagreements(running.environs, running.witnesses)
+    return complaints
+
+
+class _CriticalRecords(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.CRITICAL)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(logging.Formatter("%(message)s").format(record))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """See "Checks" at the top of this file."""
+    critical = _CriticalRecords()
+    logger = logging.getLogger("headrace")
+    logger.addHandler(critical)
+    before = debug.object_counts()
+    yield
+    logger.removeHandler(critical)
+    if critical.messages:
+        pytest.fail("the server found a fault of its own:\n" + "\n".join(critical.messages), pytrace=False)
+    if request.node.stash.get(_failed, False):
+        return  # the traceback of a failed test keeps things alive
+    left = left_since(before)
+    if left:
+        gc.collect()
+        left = left_since(before)
+    if left:
+        pytest.fail(f"objects were left behind: {left}", pytrace=False)
+
+
+def left_since(before: dict[str, int]) -> dict[str, int]:
+    """Objects by kind; {} in builds that do not count."""
+    counts = debug.object_counts()
+    return {kind: number - before.get(kind, 0) for kind, number in counts.items() if number > before.get(kind, 0)}

@@ -1,0 +1,244 @@
+"""The referee: llhttp (the parser of Node.js, through httptools) as a second witness of every request head that the
+tests send.
+
+Rule: where our server hands a request to the application, llhttp must have accepted the head as well, and both must
+have read the same method, target, version and fields out of it.  The other way round nothing follows: we refuse more.
+
+How: `tests/wire.py` gives every octet that it sends to a `Witness`, which cuts the stream into requests by llhttp's own
+reading of the framing, with a fresh parser for each head.  The `serve` fixture records the environ of each call of the
+application, and `disagreements()` compares the two when the server has stopped.
+
+Exceptions, where we accept what strict llhttp does not (nothing else is excused):
+
+ 1. Methods.  llhttp knows a fixed list; RFC 9110 §9.1 allows any token.  The head is judged with POST in its place.
+ 2. Upgrade.  llhttp ends HTTP at such a head; we ignore Upgrade (RFC 9110 §7.8) and go on.  The body is then judged
+    with a head without the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import httptools
+
+#: What llhttp takes for HTTP/1.x; everything else is exception 1.
+METHODS_OF_LLHTTP = frozenset(
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
+    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
+    b"UNLINK QUERY".split()
+)
+
+#: Nothing that a test sends as one head is longer; a longer one is not kept, and judged as refused.
+HEAD_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request head as llhttp has read it: every part as octets, fields in their order without white space around."""
+
+    method: bytes
+    target: bytes
+    version: str
+    fields: tuple[tuple[bytes, bytes], ...]
+
+    def first(self, name: bytes) -> bytes | None:
+        return next((value for known, value in self.fields if known.lower() == name), None)
+
+
+class _Parser:
+    """One head, and perhaps its chunked body, through llhttp."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._head_complete = False
+        self.complete = False
+        self.upgrade = False
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_complete:  # afterwards they are trailer fields
+            self._fields.append((name, value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self._head_complete = True
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+    def feed(self, octets: bytes) -> bool:
+        """False: llhttp refuses them."""
+        try:
+            self._parser.feed_data(octets)
+        except httptools.HttpParserUpgrade:
+            self.upgrade = True
+        except httptools.HttpParserError:
+            return False
+        return True
+
+    def head(self) -> Head | None:
+        if not self._head_complete:
+            return None
+        version = "HTTP/" + self._parser.get_http_version()
+        return Head(self._parser.get_method(), self._target, version, tuple(self._fields))
+
+
+def read_head(octets: bytes) -> tuple[Head | None, _Parser]:
+    """One whole head, to its empty line.  None: llhttp refuses it."""
+    method = octets.lstrip(b"\r\n").split(b" ", 1)[0]
+    at = octets.find(method)
+    if method not in METHODS_OF_LLHTTP:
+        octets = octets[:at] + b"POST" + octets[at + len(method) :]
+    parser = _Parser()
+    accepted = parser.feed(octets)
+    head = parser.head() if accepted else None
+    if head is not None:
+        head = dataclasses.replace(head, method=method)
+    if head is not None and parser.upgrade:
+        lines = octets.split(b"\r\n")
+        parser = _Parser()
+        parser.feed(b"\r\n".join(line for line in lines if not line.lower().startswith(b"upgrade:")))
+    return head, parser
+
+
+@dataclass
+class Witness:
+    """All that one client sends on one connection, cut into requests by llhttp.
+
+    port: the client's, 0 for a UNIX socket.  heads: one for each request head that was sent completely, None for one
+    that llhttp refused; what comes behind that is not looked at.
+    """
+
+    port: int = 0
+    heads: list[Head | None] = field(default_factory=list)
+    _rest: bytes = b""
+    _skip_bytes: int = 0
+    _chunks: _Parser | None = None
+    _ended: bool = False
+
+    def take(self, octets: bytes) -> None:
+        self._rest += octets
+        while self._rest and not self._ended and self._step():
+            pass
+        if self._ended:
+            self._rest = b""
+
+    def _step(self) -> bool:
+        """Take a part of what is here; False: more has to come first."""
+        if self._skip_bytes:
+            taken = min(self._skip_bytes, len(self._rest))
+            self._skip_bytes -= taken
+            self._rest = self._rest[taken:]
+            return True
+        if self._chunks is not None:
+            return self._take_chunks(self._chunks)
+        return self._take_head()
+
+    def _take_head(self) -> bool:
+        end = self._rest.find(b"\r\n\r\n", 2)  # an empty line may come first
+        if end < 0:
+            self._ended = len(self._rest) > HEAD_BYTES_MAX
+            return False
+        octets, self._rest = self._rest[: end + 4], self._rest[end + 4 :]
+        head, parser = read_head(octets)
+        self.heads.append(head)
+        if head is None:
+            self._ended = True
+            return False
+        if head.first(b"transfer-encoding") is not None:
+            self._chunks = parser
+        elif (length := head.first(b"content-length")) is not None:
+            self._skip_bytes = int(length)
+        return True
+
+    def _take_chunks(self, parser: _Parser) -> bool:
+        """Line by line, because a chunked body ends with one, and where is all we need to know."""
+        if not parser.complete:
+            line, newline, rest = self._rest.partition(b"\n")
+            self._rest = rest
+            if not parser.feed(line + newline):
+                self._ended = True
+        if parser.complete:
+            self._chunks = None
+        return True
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def expected_environ(head: Head) -> dict[str, str]:
+    """The part of environ that comes from the head, by the book (PEP 3333, RFC 3875 §4.1.18) and not by our code."""
+    environ = {
+        "REQUEST_METHOD": head.method.decode("latin-1"),
+        "RAW_URI": head.target.decode("latin-1"),
+        "SERVER_PROTOCOL": head.version,
+    }
+    for raw_name, raw_value in head.fields:
+        name, value = raw_name.decode("latin-1").upper(), raw_value.decode("latin-1")
+        if "_" in name or name in ("PROXY", "TRANSFER-ENCODING"):
+            continue
+        key = name.replace("-", "_")
+        if name not in ("CONTENT-LENGTH", "CONTENT-TYPE"):
+            key = "HTTP_" + key
+        separator = "; " if name == "COOKIE" else ","
+        environ[key] = environ[key] + separator + value if key in environ else value
+    scheme, found, rest = environ["RAW_URI"].partition("://")
+    if found and scheme.lower() in ("http", "https") and not environ["RAW_URI"].startswith("/"):
+        environ["HTTP_HOST"] = rest.split("/", 1)[0].split("?", 1)[0]
+    return environ
+
+
+def seen_environ(environ: dict[str, str], chunked: bool) -> dict[str, str]:
+    """The same part of what the application was given."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if key in ("REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "CONTENT_TYPE")
+        or key.startswith("HTTP_")
+        or (key == "CONTENT_LENGTH" and not chunked)  # for a chunked body it was counted, not sent
+    }
+
+
+def difference(environ: dict[str, str], head: Head | None) -> str:
+    """In one line; "" when they agree."""
+    if head is None:
+        return "llhttp refuses the head"
+    want = expected_environ(head)
+    got = seen_environ(environ, head.first(b"transfer-encoding") is not None)
+    keys = [key for key in sorted(want.keys() | got.keys()) if want.get(key) != got.get(key)]
+    return "; ".join(f"{key} is {got.get(key)!r}, llhttp read {want.get(key)!r}" for key in keys)
+
+
+def disagreements(environs: Iterable[dict[str, str]], witnesses: Iterable[Witness]) -> list[str]:
+    """A sentence for each call of the application that llhttp does not stand behind.
+
+    Over TCP the calls for one client port must be its heads, in their order.  Over a UNIX socket clients have no
+    names, so there each call must have a head of its own, of any client.  Calls for a client that is not of
+    tests/wire.py (its port is unknown) are left out.
+    """
+    heads_of: dict[str, list[Head | None]] = {}
+    for witness in witnesses:
+        heads_of.setdefault(str(witness.port or ""), []).extend(witness.heads)
+    complaints = []
+    for environ in environs:
+        port = environ["REMOTE_PORT"]
+        heads = heads_of.get(port)
+        if heads is None:
+            continue
+        request = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}"
+        if not port:
+            match = next((head for head in heads if head is not None and not difference(environ, head)), None)
+            if match is None:
+                complaints.append(f"{request}: no head that was sent reads like this to llhttp: {environ}")
+            else:
+                heads.remove(match)
+        elif not heads:
+            complaints.append(f"{request}: llhttp sees no such request")
+        elif why := difference(environ, heads.pop(0)):
+            complaints.append(f"{request}: {why}")
+    return complaints
