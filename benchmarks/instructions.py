@@ -18,31 +18,25 @@ from pathlib import Path
 
 from harness import environments
 from harness.client import CheckFailed, Client, check_answer
-from harness.process import StartFailed, serving
-from harness.servers import SERVERS, Missing, Server, Venvs, environment
-from harness.workloads import BENCHMARKS, WORKLOADS, Workload
+from harness.options import bench_of, shared_options
+from harness.process import Bench, StartFailed, serving
+from harness.servers import SERVERS, Missing, Server, environment
+from harness.workloads import APPS, BENCHMARKS, WORKLOADS, Workload
 
 PATIENCE_S = 180.0
 BARE = "bare"  # the application alone, called in a loop
 VALGRIND = ("valgrind", "--tool=callgrind", "--instr-atstart=yes", "--trace-children=no")
 # The order of str hashes decides what collides in a dict: fixed, so that two runs count the same.
 SETTINGS = {"PYTHONHASHSEED": "0"}
-BARE_PROGRAM = Path(__file__).parent / "harness" / "bare.py"
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shared_options(__doc__, ("hello", "browser"), ("headrace",), (BARE,))
     add = parser.add_argument
-    add("--workloads", type=lambda text: text.split(","), default=["hello", "browser"], help="comma-separated")
-    add("--servers", type=lambda text: text.split(","), default=["headrace"],
-        help=f"comma-separated, of {', '.join(SERVERS)}; {BARE!r} is the application without any server")
     add("--requests", type=int, default=10_000, help="of the shorter run; the longer has twice as many")
     add("--connections", type=int, default=1, help="each has one request in flight (default %(default)s)")
-    add("--limit", type=int, help="exit 1 when a figure is above it: for CI")
+    add("--limit", type=int, help="exit 1 when a figure is above it")
     add("--top", type=int, default=0, metavar="N", help="also print the N functions that cost most")
-    add("--venvs", type=Path, default=BENCHMARKS / ".venvs")
-    add("--server-core", type=int, default=0)
-    add("--client-core", type=int, default=1)
     return parser.parse_args()
 
 
@@ -60,7 +54,7 @@ def send_requests(port: int, workload: Workload, count: int, connections: int) -
             if answer.status != 200 or len(answer.body) != len(first.body):
                 raise CheckFailed(f"status {answer.status}, {len(answer.body)} bytes")
     for client in clients:
-        client.__exit__()
+        client.close()
 
 
 def profiles(folder: Path) -> list[Path]:
@@ -78,34 +72,36 @@ def total(folder: Path) -> int:
     return counted
 
 
-def profile_served(server: Server, workload: Workload, count: int, options: argparse.Namespace, folder: Path) -> None:
+def profile_served(
+    server: Server, workload: Workload, count: int, bench: Bench, options: argparse.Namespace
+) -> None:
     with serving(
         server,
         workload.app,
-        Venvs(options.venvs),
-        folder,
-        options.server_core,
-        under=(*VALGRIND, f"--callgrind-out-file={folder}/callgrind.out.%p"),
+        bench,
+        under=(*VALGRIND, f"--callgrind-out-file={bench.folder}/callgrind.out.%p"),
         patience_s=PATIENCE_S,
         settings=SETTINGS,
     ) as running:
         send_requests(running.port, workload, count, options.connections)
 
 
-def profile_bare(workload: Workload, count: int, options: argparse.Namespace, folder: Path) -> None:
-    python = Venvs(options.venvs).program(SERVERS["headrace"], "python")
-    command = [*VALGRIND, f"--callgrind-out-file={folder}/callgrind.out.%p", str(python), str(BARE_PROGRAM)]
-    settings = environment(folder) | SETTINGS
-    subprocess.run([*command, workload.app, str(count)], env=settings, check=True, capture_output=True)
+def profile_bare(workload: Workload, count: int, bench: Bench) -> None:
+    python = bench.venvs.program(SERVERS["headrace"], "python")
+    command = [*VALGRIND, f"--callgrind-out-file={bench.folder}/callgrind.out.%p", str(python)]
+    command += ["-m", "harness.bare", workload.app, str(count)]
+    path = {"PYTHONPATH": f"{BENCHMARKS}:{APPS}"}
+    subprocess.run(command, env=environment(bench.folder) | SETTINGS | path, check=True, capture_output=True)
 
 
 def profile(name: str, workload: Workload, count: int, options: argparse.Namespace, folder: Path) -> Path:
     """Runs `count` requests under callgrind and returns the folder with the profiles."""
     folder.mkdir()
+    bench = bench_of(options, folder)
     if name == BARE:
-        profile_bare(workload, count, options, folder)
+        profile_bare(workload, count, bench)
     else:
-        profile_served(SERVERS[name], workload, count, options, folder)
+        profile_served(SERVERS[name], workload, count, bench, options)
     return folder
 
 
@@ -114,10 +110,11 @@ def functions(folder: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for one in profiles(folder):
         command = ["callgrind_annotate", "--threshold=100", "--auto=no", str(one)]
-        text = subprocess.run(command, capture_output=True, text=True).stdout
+        text = subprocess.run(command, check=False, capture_output=True, text=True).stdout
         for number, place in re.findall(r"^\s*([\d,]+) \([ \d.]+%\)\s+(\S.*:.*)$", text, re.MULTILINE):
             source, _, binary = place.partition(" [")
-            found[f"{source.rpartition('/')[2]} [{binary.rstrip(']').rpartition('/')[2]}]"] += int(number.replace(",", ""))
+            shown = f"{source.rpartition('/')[2]} [{binary.rstrip(']').rpartition('/')[2]}]"
+            found[shown] += int(number.replace(",", ""))
     return found
 
 
@@ -125,14 +122,16 @@ def costly_functions(fewer: Path, more: Path, options: argparse.Namespace) -> li
     """The functions that cost most per request, by the difference of the two runs."""
     difference = functions(more)
     difference.subtract(functions(fewer))
-    return [f"  {cost / options.requests:9,.1f}  {place}" for place, cost in difference.most_common(options.top)]
+    return [
+        f"  {cost / options.requests:9,.1f}  {place}" for place, cost in difference.most_common(options.top)
+    ]
 
 
 def measure(name: str, workload: Workload, options: argparse.Namespace, folder: Path) -> float:
     """Prints the row, and the functions with --top; returns the instructions per request."""
     fewer = profile(name, workload, options.requests, options, folder / "fewer")
     more = profile(name, workload, 2 * options.requests, options, folder / "more")
-    figure = (total(more) - total(fewer)) / options.requests
+    figure: float = (total(more) - total(fewer)) / options.requests
     print(f"| {name} | {workload.name} | {figure:,.0f} |", flush=True)
     if options.top:
         print("\n".join(costly_functions(fewer, more, options)), flush=True)

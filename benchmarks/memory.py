@@ -1,7 +1,7 @@
-"""Memory: resident size with a trivial application, the cost of idle connections, and what they do to hello.
+"""Memory: resident size with a trivial application, the cost of idle connections, what they do to hello.
 
-Each idle connection has had one answer and is kept open.  Its cost is the growth of the server's resident size,
-which is user memory; what the kernel keeps for a socket is not in it.
+Each idle connection has had one answer and is kept open.  Its cost is the growth of the server's resident
+size, which is user memory; what the kernel keeps for a socket is not in it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
+from statistics import median
 
 from harness import environments
 from harness.client import CheckFailed, Client, check, check_answer
-from harness.load import LoadFailed, measure
-from harness.process import Running, StartFailed, raise_file_limit, serving
-from harness.servers import SERVERS, Missing, Venvs
-from harness.workloads import BENCHMARKS, WORKLOADS
+from harness.load import LoadFailed, measure, run_wrk
+from harness.options import bench_of, shared_options
+from harness.process import Bench, Running, StartFailed, raise_file_limit, serving
+from harness.servers import SERVERS, Missing
+from harness.workloads import WORKLOADS
 
 HELLO = WORKLOADS["hello"]
 BATCH = 100  # connections opened at a time, far below the backlog
@@ -25,16 +27,12 @@ SETTLE_S = 0.5
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = shared_options(__doc__, (), ("headrace",))
     add = parser.add_argument
-    add("--servers", type=lambda text: text.split(","), default=["headrace"], help=f"of {', '.join(SERVERS)}")
     add("--idle", type=int, default=5000, help="idle connections (default %(default)s)")
-    add("--rounds", type=int, default=3, help="of hello with and without them")
+    add("--rounds", type=int, default=5, help="of hello with and without them (default %(default)s)")
     add("--seconds", type=float, default=3)
     add("--connections", type=int, default=64)
-    add("--venvs", type=Path, default=BENCHMARKS / ".venvs")
-    add("--server-core", type=int, default=0)
-    add("--client-core", type=int, default=1)
     return parser.parse_args()
 
 
@@ -56,12 +54,19 @@ def settled_bytes(running: Running) -> int:
     return running.resident_bytes()
 
 
-def median_cpu(running: Running, options: argparse.Namespace, folder: Path) -> float:
-    turns = [
-        measure(running, HELLO, folder, options.client_core, options.connections, options.seconds).cpu_us
-        for _ in range(options.rounds)
-    ]
-    return sorted(turns)[len(turns) // 2]
+def paired_cpu(
+    without: Running, with_idle: Running, options: argparse.Namespace, bench: Bench
+) -> tuple[float, float, float]:
+    """Medians without and with idle connections, and the middle of the paired ratios."""
+    turns = []
+    for _ in range(options.rounds):
+        pair = [
+            measure(running, HELLO, bench, options.connections, options.seconds).cpu_us
+            for running in (without, with_idle)
+        ]
+        turns.append((pair[0], pair[1], pair[1] / pair[0]))
+    before, after, ratio = (median(column) for column in zip(*turns))
+    return before, after, ratio
 
 
 def still_open(clients: list[Client]) -> int:
@@ -78,22 +83,29 @@ def still_open(clients: list[Client]) -> int:
     return kept
 
 
-def row(name: str, options: argparse.Namespace, folder: Path) -> str:
-    with serving(SERVERS[name], HELLO.app, Venvs(options.venvs), folder, options.server_core) as running:
-        check(running.port, HELLO)
-        fresh = settled_bytes(running)
-        # The load comes first, so that what it makes the allocator keep is not taken for the connections'.
-        without = median_cpu(running, options, folder)
-        loaded = settled_bytes(running)
-        clients = open_idle(running.port, options.idle)
-        each = (settled_bytes(running) - loaded) / options.idle
-        with_idle = median_cpu(running, options, folder)
+def row(name: str, options: argparse.Namespace, bench: Bench) -> str:
+    """Two instances of the server take turns at hello; one of them has the idle connections."""
+    with ExitStack() as stack:
+        without, with_idle = (stack.enter_context(serving(SERVERS[name], HELLO.app, bench)) for _ in range(2))
+        check(with_idle.port, HELLO)
+        fresh = settled_bytes(with_idle)
+        # Some load comes first, so that what it makes the allocator keep is not taken for the connections'.
+        run_wrk(with_idle.port, HELLO, bench, options.connections, 1)
+        loaded = settled_bytes(with_idle)
+        clients = open_idle(with_idle.port, options.idle)
+        each = (settled_bytes(with_idle) - loaded) / options.idle
+        times = paired_cpu(without, with_idle, options, bench)
         kept = still_open(clients)
         for client in clients:
-            client.__exit__()
-    cells = [name, f"{fresh / 2**20:.1f}", f"{loaded / 2**20:.1f}", f"{each / 1024:.2f}", f"{kept}/{options.idle}"]
-    cells += [f"{without:.2f}", f"{with_idle:.2f}", f"{with_idle / without:.2f}"]
-    return "| " + " | ".join(cells) + " |"
+            client.close()
+    cells = [
+        name,
+        f"{fresh / 2**20:.1f}",
+        f"{loaded / 2**20:.1f}",
+        f"{each / 1024:.2f}",
+        f"{kept}/{options.idle}",
+    ]
+    return "| " + " | ".join([*cells, *(f"{time_us:.2f}" for time_us in times)]) + " |"
 
 
 def main() -> int:
@@ -101,12 +113,13 @@ def main() -> int:
     raise_file_limit()
     os.sched_setaffinity(0, {options.client_core})
     good = True
-    print("| server | MiB at rest | MiB after load | KiB per idle connection | kept | hello us | with idle us | ratio |")
+    print("| server | MiB at rest | after load | KiB per idle one | kept | hello us | with idle | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with environments.workspace() as folder:
+        bench = bench_of(options, folder)
         for name in options.servers:
             try:
-                print(row(name, options, folder), flush=True)
+                print(row(name, options, bench), flush=True)
             except (Missing, StartFailed, CheckFailed, LoadFailed, OSError) as error:
                 print(f"| {name} | {type(error).__name__}: {error} |", flush=True)
                 good = False

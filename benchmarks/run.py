@@ -1,4 +1,4 @@
-"""Measures WSGI servers side by side; `python benchmarks/run.py --help`, and README.md here for the method."""
+"""Measures WSGI servers side by side; README.md here has the method."""
 
 from __future__ import annotations
 
@@ -11,33 +11,20 @@ from pathlib import Path
 from harness import environments
 from harness.client import CheckFailed, check
 from harness.load import LoadFailed, Round, measure
+from harness.options import bench_of, shared_options
 from harness.process import StartFailed, serving
 from harness.report import Results, markdown, save
-from harness.servers import SERVERS, Missing, Server, Venvs
-from harness.workloads import BENCHMARKS, WORKLOADS, Workload
-
-
-def names(known: dict[str, object] | dict[str, Workload] | dict[str, Server], text: str) -> list[str]:
-    """A comma-separated list, each name known; raises argparse.ArgumentTypeError."""
-    chosen = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in known]
-    if unknown or not chosen:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
-    return chosen
+from harness.servers import SERVERS, Missing, Server
+from harness.workloads import WORKLOADS, Workload
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = shared_options(__doc__, WORKLOADS, SERVERS)
     add = parser.add_argument
-    add("--workloads", type=lambda text: names(WORKLOADS, text), default=list(WORKLOADS), help="default: all")
-    add("--servers", type=lambda text: names(SERVERS, text), default=list(SERVERS), help="default: all")
     add("--against", default="headrace", choices=SERVERS, help="the server whose ratios are given")
     add("--rounds", type=int, default=5, help="turns of each server (default %(default)s)")
     add("--seconds", type=float, default=3, help="of each timed run (default %(default)s)")
     add("--connections", type=int, default=64, help="kept open by wrk (default %(default)s)")
-    add("--server-core", type=int, default=0)
-    add("--client-core", type=int, default=1)
-    add("--venvs", type=Path, default=BENCHMARKS / ".venvs", help="folder of --setup (default benchmarks/.venvs)")
     add("--output", type=Path, help="write FILE.md and FILE.json, else markdown to stdout")
     add("--setup", type=Path, metavar="DIR", help="make the venvs in DIR and stop")
     add("--newer-python", metavar="PROGRAM", help="with --setup: CPython 3.12 or newer, for weft-server")
@@ -47,10 +34,9 @@ def arguments() -> argparse.Namespace:
 class Contest:
     """One run: the servers take turns at each workload."""
 
-    def __init__(self, options: argparse.Namespace, workspace: Path) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
-        self.workspace = workspace
-        self.venvs = Venvs(options.venvs)
+        self.bench = bench_of(options, folder)
         kept = ("rounds", "seconds", "connections", "against")
         settings = {name: getattr(options, name) for name in kept}
         settings["date"] = datetime.date.today().isoformat()
@@ -62,8 +48,8 @@ class Contest:
         for name in self.options.servers:
             server = SERVERS[name]
             try:
-                self.venvs.command(server, "", "", 0)
-                installed = environments.versions(self.venvs, server)
+                self.bench.venvs.command(server, "", "", 0)
+                installed = environments.versions(self.bench.venvs, server)
             except Missing as error:
                 print(f"skipped: {error}", file=sys.stderr)
                 continue
@@ -77,11 +63,9 @@ class Contest:
     def turn(self, workload: Workload, server: Server) -> Round:
         """Start, check, measure, stop."""
         options = self.options
-        with serving(server, workload.app, self.venvs, self.workspace, options.server_core) as running:
+        with serving(server, workload.app, self.bench) as running:
             check(running.port, workload)
-            return measure(
-                running, workload, self.workspace, options.client_core, options.connections, options.seconds
-            )
+            return measure(running, workload, self.bench, options.connections, options.seconds)
 
     def compete(self, workload: Workload, servers: list[Server]) -> None:
         """Every round begins with another server, so that none is always behind the same one."""
@@ -109,8 +93,8 @@ def main() -> int:
         environments.setup(options.setup, options.newer_python)
         return 0
     os.sched_setaffinity(0, {options.client_core})
-    with environments.workspace() as workspace:
-        contest = Contest(options, workspace)
+    with environments.workspace() as folder:
+        contest = Contest(options, folder)
         servers = contest.present()
         if not servers:
             print("no server to measure; see --setup", file=sys.stderr)

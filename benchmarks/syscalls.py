@@ -19,24 +19,19 @@ from pathlib import Path
 from harness import environments
 from harness.client import CheckFailed, check
 from harness.load import LoadFailed, run_wrk
-from harness.process import Running, StartFailed, serving
-from harness.servers import SERVERS, Missing, Venvs
-from harness.workloads import BENCHMARKS, WORKLOADS, Workload
+from harness.options import bench_of, shared_options
+from harness.process import Bench, Running, StartFailed, serving
+from harness.servers import SERVERS, Missing
+from harness.workloads import WORKLOADS, Workload
 
 ATTACH_S = 10.0
 SHOWN_FROM = 0.005  # calls per request; rarer ones are left out of the row, not of its total
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--workloads", type=lambda text: text.split(","), default=["hello", "close"], help="comma-separated")
-    add("--servers", type=lambda text: text.split(","), default=["headrace"], help=f"of {', '.join(SERVERS)}")
-    add("--seconds", type=float, default=3)
-    add("--connections", type=int, default=64)
-    add("--venvs", type=Path, default=BENCHMARKS / ".venvs")
-    add("--server-core", type=int, default=0)
-    add("--client-core", type=int, default=1)
+    parser = shared_options(__doc__, ("hello", "close"), ("headrace",))
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--connections", type=int, default=64)
     return parser.parse_args()
 
 
@@ -49,17 +44,17 @@ def wait_until_traced(pids: list[int]) -> None:
     raise StartFailed(f"strace did not attach within {ATTACH_S:.0f} s")
 
 
-def traced_load(running: Running, workload: Workload, options: argparse.Namespace, folder: Path) -> tuple[int, str]:
+def traced_load(
+    running: Running, workload: Workload, options: argparse.Namespace, bench: Bench
+) -> tuple[int, str]:
     """Requests that wrk completed, and strace's table."""
     pids = running.tree()
-    table = folder / "strace.txt"
+    table = bench.folder / "strace.txt"
     command = ["strace", "-c", "-f", "-U", "calls,name", "-o", str(table)]
     strace = subprocess.Popen([*command, *(f"--attach={pid}" for pid in pids)], stderr=subprocess.DEVNULL)
     try:
         wait_until_traced(pids)
-        load = run_wrk(
-            running.port, workload, folder, options.client_core, options.connections, options.seconds
-        )
+        load = run_wrk(running.port, workload, bench, options.connections, options.seconds)
     finally:
         strace.send_signal(signal.SIGINT)  # detaches and writes the table
         strace.wait(ATTACH_S)
@@ -76,10 +71,10 @@ def row(name: str, workload: Workload, requests: int, table: str) -> str:
     return f"| {name} | {workload.name} | {sum(counts.values()) / requests:.2f} | {', '.join(shown)} |"
 
 
-def measure(name: str, workload: Workload, options: argparse.Namespace, folder: Path) -> str:
-    with serving(SERVERS[name], workload.app, Venvs(options.venvs), folder, options.server_core) as running:
+def measure(name: str, workload: Workload, options: argparse.Namespace, bench: Bench) -> str:
+    with serving(SERVERS[name], workload.app, bench) as running:
         check(running.port, workload)
-        requests, table = traced_load(running, workload, options, folder)
+        requests, table = traced_load(running, workload, options, bench)
     return row(name, workload, requests, table)
 
 
@@ -92,10 +87,11 @@ def main() -> int:
     good = True
     print("| server | workload | system calls per request | which |\n| --- | --- | ---: | --- |")
     with environments.workspace() as folder:
+        bench = bench_of(options, folder)
         for name in options.servers:
             for workload in (WORKLOADS[one] for one in options.workloads):
                 try:
-                    print(measure(name, workload, options, folder), flush=True)
+                    print(measure(name, workload, options, bench), flush=True)
                 except (Missing, StartFailed, CheckFailed, LoadFailed) as error:
                     print(f"| {name} | {workload.name} |  | {error} |", flush=True)
                     good = False

@@ -128,8 +128,8 @@ static inline size_t request_stops(const char *buf, size_t at, size_t len, size_
         const struct scanner *s = scanner_get();
         __m256i block = block_load(buf + at), high = high_bits(s, block);
         uint32_t method_stops = outside(block, high, s->name);
-        uint32_t method_len = _tzcnt_u32(method_stops);
-        if (__builtin_expect(method_len < BLOCK - 1, 1)) {
+        if (__builtin_expect(method_stops != 0, 1)) {
+            uint32_t method_len = _tzcnt_u32(method_stops);
             *method_end = at + method_len;
             uint32_t path_stops = outside(block, high, s->path) >> method_len >> 1;
             return path_stops != 0 ? *method_end + 1 + _tzcnt_u32(path_stops) : path_stop(buf, at + BLOCK, len);

@@ -75,8 +75,9 @@ static bool ipv6_is_valid(const char *at, size_t len)
             groups += 2;
             return ipv4_is_valid(at + i, len - i) && (elided ? groups < IPV6_GROUPS : groups == IPV6_GROUPS);
         }
-        if (digits < 1 || digits > 4 || ++groups > IPV6_GROUPS)
+        if (digits < 1 || digits > 4)
             return false;
+        groups++;
         i += digits;
         if (i == len)
             break;

@@ -8,6 +8,8 @@ Fixtures
         one test; all servers are stopped when the test ends.  See `Running` for what it returns.
         referee=False: the heads are not compared with llhttp's reading (see referee.py); for a test whose UNIX socket
         is also used by clients that are not of wire.py.
+    accepts(message) -> Accepted, refuses(message, error)
+        One message against the echo application, with one verdict however it arrives: see verdict.py.
     transport -> "tcp" or "unix"
         A test that takes it runs twice, and `serve` uses that kind of socket.
 
@@ -41,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for wire.py and referee.py; im
 pytest.register_assert_rewrite("verdict")
 
 import referee as referee_module  # noqa: E402
+import verdict  # noqa: E402
 import wire  # noqa: E402
 
 import headrace  # noqa: E402
@@ -188,6 +191,21 @@ def shut_down_all(started: list[tuple[Running, bool]]) -> list[str]:
         if referee:
             complaints += referee_module.disagreements(running.environs, running.witnesses)
     return complaints
+
+
+@pytest.fixture
+def judge(serve: Callable[..., Running]) -> verdict.Judge:
+    return verdict.Judge(serve(verdict.echo, unix=True), serve(verdict.echo))
+
+
+@pytest.fixture
+def accepts(judge: verdict.Judge) -> Callable[[bytes], verdict.Accepted]:
+    return judge.accepts
+
+
+@pytest.fixture
+def refuses(judge: verdict.Judge) -> Callable[[bytes, str], None]:
+    return judge.refuses
 
 
 class _CriticalRecords(logging.Handler):

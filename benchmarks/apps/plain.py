@@ -19,6 +19,9 @@ FILE_BYTES = 10 << 20
 FILE_BLOCK_BYTES = 64 * 1024
 
 
+OCTETS = "application/octet-stream"
+
+
 def pattern(size: int) -> bytes:
     """`size` bytes of numbered 16-byte lines, so that a block out of place or lost shows."""
     return b"".join([b"%015d\n" % line for line in range((size + 15) // 16)])[:size]
@@ -40,20 +43,20 @@ def post(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 def big(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """One block of 1 MiB."""
-    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(BIG_BYTES))])
+    start_response("200 OK", [("Content-Type", OCTETS), ("Content-Length", str(BIG_BYTES))])
     return [BIG_BLOCK]
 
 
 def stream(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
     """64 blocks of 16 KiB from a generator, and no length."""
-    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    start_response("200 OK", [("Content-Type", OCTETS)])
     yield from STREAM
 
 
 def file(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """A file of 10 MiB through wsgi.file_wrapper where the server has one."""
     source = open(os.environ["BENCHMARK_FILE"], "rb")  # noqa: SIM115 (the server closes it)
-    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(FILE_BYTES))])
+    start_response("200 OK", [("Content-Type", OCTETS), ("Content-Length", str(FILE_BYTES))])
     wrapper: Any = environ.get("wsgi.file_wrapper", read_blocks)
     blocks: Iterable[bytes] = wrapper(source, FILE_BLOCK_BYTES)
     return blocks

@@ -1,1 +1,1 @@
-"""What the four programs of this folder share.  Standard library only, so that any Python 3.10+ can drive them."""
+"""What the programs of this folder share.  Standard library only: any Python from 3.10 on can drive them."""

@@ -1,6 +1,6 @@
-"""An application called COUNT times with no server at all, for callgrind: `bare.py MODULE:ATTRIBUTE COUNT`.
+"""An application called COUNT times with no server at all: `python -m harness.bare MODULE:ATTRIBUTE COUNT`.
 
-What it counts beyond the application is the loop here and a copy of environ, about 200 instructions.
+Under callgrind this counts the loop here too: a copy of environ, two calls and the loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from workloads import APPS, WORKLOADS
+from harness.workloads import WORKLOADS
 
 
 def environ_of(request: bytes) -> dict[str, Any]:
@@ -39,7 +39,6 @@ def call(app: Callable[..., Any], environ: dict[str, Any], count: int) -> None:
 
 def main() -> None:
     spec, count = sys.argv[1], int(sys.argv[2])
-    sys.path.insert(0, str(APPS))
     module, _, attribute = spec.partition(":")
     app = getattr(importlib.import_module(module), attribute)
     workload = next(one for one in WORKLOADS.values() if one.app == spec)

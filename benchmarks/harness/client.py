@@ -35,6 +35,9 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.stream.close()
         self.socket.close()
 

@@ -45,14 +45,14 @@ def make_venv(python: str, folder: Path) -> Path:
 def install(python: Path, requirement: str) -> bool:
     """Whether pip installed it; why not goes to stderr, and the others go on."""
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INSTALL_S)
     if done.returncode:
         print(f"not installed: {requirement}\n{done.stderr[-600:]}", file=sys.stderr)
     return done.returncode == 0
 
 
 def setup(folder: Path, newer_python: str | None) -> None:
-    """Three venvs below `folder`: headrace (from this source tree), peers, and weft on CPython 3.12 or newer."""
+    """Three venvs: headrace (from this source tree), peers, and weft on CPython 3.12 or newer."""
     headrace = make_venv(sys.executable, folder / "headrace")
     for requirement in [str(BENCHMARKS.parent), *required(*FRAMEWORKS)]:
         install(headrace, requirement)
@@ -72,7 +72,7 @@ def find_newer_python() -> str | None:
     for name in ("python3.12", "python3.13", "python3.14"):
         path = shutil.which(name)
         # A version manager may put a program of that name on the path that only says "not selected".
-        if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
+        if path and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:
             return path
     return None
 

@@ -1,4 +1,7 @@
-"""Starts the servers that have no command line fit for a benchmark: `launch.py NAME HOST PORT MODULE:ATTRIBUTE`."""
+"""Starts the servers that have no command line fit for this: `launch.py NAME HOST PORT MODULE:ATTRIBUTE`.
+
+Each import stands in its function, as only the server that is started must be there.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,24 @@ BACKLOG = 4096
 
 
 def freastal(app: App, host: str, port: int) -> None:
-    import freastal
-
-    freastal.serve(app, host=host, port=port, workers=1)
+    importlib.import_module("freastal").serve(app, host=host, port=port, workers=1)
 
 
 def fastpysgi(app: App, host: str, port: int) -> None:
-    import fastpysgi
-
-    server = fastpysgi.server
+    server = importlib.import_module("fastpysgi").server
     server.backlog = BACKLOG
     server.init(app, host, port)
     server.run()
 
 
 def bjoern(app: App, host: str, port: int) -> None:
-    import bjoern
-
+    bjoern = importlib.import_module("bjoern")
     bjoern.listen(app, host, port, listen_backlog=BACKLOG)
     bjoern.run()
 
 
 def waitress(app: App, host: str, port: int) -> None:
-    import waitress
-
-    waitress.serve(
+    importlib.import_module("waitress").serve(
         app, host=host, port=port, threads=1, backlog=BACKLOG, connection_limit=20000, asyncore_use_poll=True
     )
 

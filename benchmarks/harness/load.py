@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.process import HOST, Running
+from harness.process import HOST, Bench, Running
 from harness.workloads import Workload
 
 REPLAY = Path(__file__).with_name("replay.lua")
@@ -42,12 +42,21 @@ class Round:
         return self.user_us + self.system_us
 
 
-def run_wrk(port: int, workload: Workload, workspace: Path, core: int, connections: int, seconds: float) -> Load:
-    request = workspace / f"{workload.name}.request"
+def run_wrk(port: int, workload: Workload, bench: Bench, connections: int, seconds: float) -> Load:
+    request = bench.folder / f"{workload.name}.request"
     request.write_bytes(workload.request)
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
-    command += ["--timeout", "10s", "-s", str(REPLAY), f"http://{HOST}:{port}/", str(request), str(workload.answers)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    command = [
+        "taskset",
+        "-c",
+        str(bench.client_core),
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+    ]
+    command += ["--timeout", "10s", "-s", str(REPLAY), f"http://{HOST}:{port}/"]
+    command += [str(request), str(workload.answers)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         raise LoadFailed((done.stderr or done.stdout)[-400:])
@@ -55,13 +64,11 @@ def run_wrk(port: int, workload: Workload, workspace: Path, core: int, connectio
     return Load(counted["requests"], counted["duration_us"] / 1e6, counted["p99_us"] / 1e3, counted["errors"])
 
 
-def measure(
-    running: Running, workload: Workload, workspace: Path, core: int, connections: int, seconds: float
-) -> Round:
+def measure(running: Running, workload: Workload, bench: Bench, connections: int, seconds: float) -> Round:
     """A second of warming up, then one timed run; raises LoadFailed when an answer failed."""
-    run_wrk(running.port, workload, workspace, core, connections, 1)
+    run_wrk(running.port, workload, bench, connections, 1)
     before = running.cpu()
-    load = run_wrk(running.port, workload, workspace, core, connections, seconds)
+    load = run_wrk(running.port, workload, bench, connections, seconds)
     used = running.cpu() - before
     failed = {name: count for name, count in load.errors.items() if count}
     if failed or not load.requests:

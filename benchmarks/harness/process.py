@@ -1,4 +1,4 @@
-"""One server process, pinned to a core: start, wait until it answers, CPU and memory of its whole tree, stop."""
+"""One server process, pinned to a core: start, wait until ready, CPU and memory of its whole tree, stop."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.servers import Server, Venvs, environment
@@ -36,12 +36,11 @@ class CpuTime:
 
 @dataclass
 class Running:
-    """A started server.  `process` leads a process group of its own, so that nothing it starts outlives it."""
+    """A started server.  `process` leads a process group of its own: nothing that it starts outlives it."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
-    stop_signal: signal.Signals = field(default=signal.SIGTERM)
 
     def tree(self) -> list[int]:
         """The process and all its descendants."""
@@ -118,7 +117,7 @@ def wait_until_ready(running: Running, patience_s: float) -> None:
 def stop(running: Running) -> None:
     process = running.process
     if process.poll() is None:
-        process.send_signal(running.stop_signal)
+        process.terminate()
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -130,36 +129,45 @@ def stop(running: Running) -> None:
         pass
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Where things are and run."""
+
+    venvs: Venvs
+    folder: Path  # the servers' working directory and logs
+    server_core: int
+    client_core: int
+
+
 @contextmanager
 def serving(
     server: Server,
     app: str,
-    venvs: Venvs,
-    workspace: Path,
-    core: int,
+    bench: Bench,
+    *,
     under: Sequence[str] = (),
     patience_s: float = READY_S,
-    stop_signal: signal.Signals = signal.SIGTERM,
-    settings: dict[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
-    """Runs `server` with `app` on `core`; `under` is a program to run it under, with its arguments.
+    """Runs `server` with `app` on the server's core, and perhaps `under` a program with its arguments.
 
     Raises servers.Missing or StartFailed.
     """
     port = free_port()
-    command = ["taskset", "-c", str(core), *under, *venvs.command(server, app, HOST, port)]
-    log = workspace / f"{server.name}.log"
+    command = ["taskset", "-c", str(bench.server_core), *under]
+    command += bench.venvs.command(server, app, HOST, port)
+    log = bench.folder / f"{server.name}.{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=workspace,
-            env=environment(workspace) | (settings or {}),
+            cwd=bench.folder,
+            env=environment(bench.folder) | dict(settings or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    running = Running(process, port, log, stop_signal)
+    running = Running(process, port, log)
     try:
         wait_until_ready(running, patience_s)
         yield running

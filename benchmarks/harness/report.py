@@ -85,8 +85,9 @@ def workload_section(results: Results, workload: str, against: str) -> list[str]
     base = by_server.get(against, [])
     rows = [made for server, turns in by_server.items() if (made := row(server, turns, base))]
     rows.sort(key=lambda cells: float(cells[1].replace(",", "")))
-    header = ("server", "CPU us", "user", "system", f"{against} / it", "user / it's", "requests/s", "p99 ms", "busy")
-    lines = ["", f"### {workload}", "", *table((*header, "turns"), rows)]
+    ratios = (f"{against} / it", "user / its user")
+    header = ("server", "CPU us", "user", "system", *ratios, "requests/s", "p99 ms", "busy", "turns")
+    lines = ["", f"### {workload}", "", *table(header, rows)]
     failed = results.failures.get(workload, {})
     return lines + ([""] if failed else []) + [f"- {server}: {reason}" for server, reason in failed.items()]
 
@@ -110,20 +111,23 @@ def heading(results: Results) -> list[str]:
     lines = [
         f"{settings['date']}; {machine['processor']}; {machine['system']}; TCP congestion control "
         f"{machine['tcp_congestion_control']}.",
-        f"{settings['rounds']} turns of {settings['seconds']} s, {settings['connections']} connections, one process "
-        f"and one thread on one core, wrk on another.",
+        f"{settings['rounds']} turns of {settings['seconds']} s, {settings['connections']} connections, "
+        f"one process and one thread on one core, wrk on another.",
         "",
     ]
     for server, found in results.versions.items():
         version = found.get(SERVERS[server].package, "")
         note = SERVERS[server].note
-        lines.append(f"- {' '.join(filter(None, (server, version)))} on CPython {found['python']}"
-                     + (f": {note}" if note else ""))
+        lines.append(
+            f"- {' '.join(filter(None, (server, version)))} on CPython {found['python']}"
+            + (f": {note}" if note else "")
+        )
     return lines
 
 
 def markdown(results: Results, against: str) -> str:
-    lines = ["# Results", "", *heading(results), "", "## CPU microseconds per request, medians", "", *summary(results)]
+    lines = ["# Results", "", *heading(results), ""]
+    lines += ["## CPU microseconds per request, medians", "", *summary(results)]
     lines += ["", "## Each workload"]
     for workload in results.rounds:
         lines += workload_section(results, workload, against)

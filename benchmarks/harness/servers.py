@@ -1,4 +1,4 @@
-"""The servers, each started by its own fast settings: one process, one thread, no access log, keep-alive on."""
+"""The servers, each by its own fast settings: one process, one thread, no access log, keep-alive on."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LISTED = (
     Server(
         "peregrine",
         "peregrine-server",
-        "peregrine --host {host} --port {port} --workers 1 --wsgi-threads 1 --protocol wsgi --keep-alive 75000"
-        " --max-connections 16000 --backlog 4096 --log-level error {app}",
+        "peregrine --host {host} --port {port} --workers 1 --wsgi-threads 1 --protocol wsgi"
+        " --keep-alive 75000 --max-connections 16000 --backlog 4096 --log-level error {app}",
     ),
     launched("freastal", "does not decode PATH_INFO; never calls close()"),
     launched("fastpysgi", "collects a stream before it sends; never calls close() on what Django returns"),
@@ -44,13 +44,13 @@ LISTED = (
         "weft --host {host} --port {port} --workers 1 --protocol wsgi --max-connections 16000"
         " --keep-alive 75 --backlog 4096 --log-level error {app}",
         venv="weft",
-        note="its wheel loads on CPython 3.12 and newer only; the application runs on the worker's own thread",
+        note="its wheel loads on CPython 3.12 and newer only; the application runs on the worker's thread",
     ),
     Server(
         "granian",
         "granian",
-        "granian --interface wsgi --host {host} --port {port} --workers 1 --blocking-threads 1 --runtime-mode mt"
-        " --http 1 --no-ws --backlog 16384 --backpressure 16384 --log-level error {app}",
+        "granian --interface wsgi --host {host} --port {port} --workers 1 --blocking-threads 1"
+        " --runtime-mode mt --http 1 --no-ws --backlog 16384 --backpressure 16384 --log-level error {app}",
     ),
     Server(
         "gunicorn",
@@ -94,7 +94,7 @@ class Venvs:
         return program
 
     def command(self, server: Server, app: str, host: str, port: int) -> list[str]:
-        """The argument list; console scripts get their interpreter written out, as valgrind wants a program."""
+        """The argument list; console scripts get their interpreter written out, for valgrind."""
         filled = server.arguments.format(host=host, port=port, app=app, venv=self.of(server))
         name, *rest = filled.split(" ")
         program = self.program(server, name)
@@ -111,6 +111,8 @@ def is_python_script(program: Path) -> bool:
 
 def environment(workspace: Path) -> dict[str, str]:
     """What a server is started with: the applications importable, and no settings of the caller's Python."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    ours = {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1", "BENCHMARK_FILE": str(workspace / "file.bin")}
-    return kept | ours
+    foreign = ("PYTHON", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    # No byte code is written: the second run of two would start by other instructions than the first.
+    ours = {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | ours | {"BENCHMARK_FILE": str(workspace / "file.bin")}

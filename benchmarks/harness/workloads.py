@@ -23,7 +23,7 @@ PIPELINE_DEPTH = 16
 
 @cache
 def pattern(size: int) -> bytes:
-    """The content of the big, stream and file answers; made here a second time so that it checks the first."""
+    """The content of the big, stream and file answers; made here a second time, as a check of the first."""
     lines = "\n".join(str(line).zfill(15) for line in range((size + 15) // 16))
     return (lines + "\n").encode()[:size]
 
@@ -58,7 +58,8 @@ BROWSER = head(
     'Sec-CH-UA: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"',
     'Sec-CH-UA-Platform: "Linux"',
     "Upgrade-Insecure-Requests: 1",
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0"
+    " Safari/537.36",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
     "Referer: http://mill.example/wheels?page=1",
     "Accept-Encoding: gzip, deflate, br, zstd",
@@ -83,7 +84,8 @@ def json_4k() -> bytes:
 
 
 JSON = json_4k()
-POST = head("POST /echo HTTP/1.1", HOST, "Content-Type: application/json", f"Content-Length: {len(JSON)}") + JSON
+JSON_FIELDS = ("Content-Type: application/json", f"Content-Length: {len(JSON)}")
+POST = head("POST /echo HTTP/1.1", HOST, *JSON_FIELDS) + JSON
 
 
 def constant(body: bytes) -> Callable[[], bytes]:

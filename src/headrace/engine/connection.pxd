@@ -75,6 +75,8 @@ cdef class LoopBase:
 
     cdef int push_ready(self, Connection connection) except -1
     cdef int forget(self, Connection connection) except -1
+    cdef int enter_with_unsent(self, Connection connection) except -1
+    cdef void leave_with_unsent(self) noexcept
     cdef Response take_response(self)
     cdef RequestBody take_empty_body(self)
 

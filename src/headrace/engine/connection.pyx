@@ -101,6 +101,12 @@ cdef class LoopBase:
     cdef int forget(self, Connection connection) except -1:
         raise NotImplementedError
 
+    cdef int enter_with_unsent(self, Connection connection) except -1:
+        raise NotImplementedError
+
+    cdef void leave_with_unsent(self) noexcept:
+        pass
+
     cdef Response take_response(self):
         """A Response for the next request: the last one again, if the application let go of it."""
         cdef Response response = self.spare_response
@@ -536,6 +542,7 @@ cdef class Connection:
     cdef int run_application(self, RequestBody body) except -1:
         cdef Response response = self.loop.take_response()
         cdef dict environ = self.environ
+        cdef bint answers_wait = self.out.end != self.out.start
         self.ensure_room()
         response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and not self.loop.stopping)
         if self.stream is not None:
@@ -545,10 +552,16 @@ cdef class Connection:
         PyDict_SetItem(environ, WSGI_INPUT, body)
         PyDict_SetItem(environ, WSGI_EARLY_HINTS, response.early_hints)
         self.move(APP)
+        if answers_wait:
+            self.loop.enter_with_unsent(self)
         try:
             self.loop.run_request(self.loop.application, environ, response)
         except BaseException as error:
+            if answers_wait:
+                self.loop.leave_with_unsent()
             return self.application_failed(response, error)
+        if answers_wait:
+            self.loop.leave_with_unsent()
         return self.after_run(response)
 
     cdef int after_run(self, Response response) except -1:

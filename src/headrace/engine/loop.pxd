@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from headrace.engine.connection cimport Connection, LoopBase
 from headrace.engine.csrc cimport deadline_queue, poller_event
 from headrace.engine.environ cimport EnvironTemplate
+from headrace.engine.sentinel cimport Sentinel
 
 cdef enum:
     EVENTS_MAX = 256       # taken from the poller at once
@@ -33,6 +34,7 @@ cdef class Loop(LoopBase):
     cdef poller_event events[EVENTS_MAX]
     cdef int events_last             # how many the last wait gave: a busy loop polls before it gives up the lock
     cdef deadline_queue *queues[DEADLINE_KINDS]
+    cdef Sentinel sentinel           # sends finished answers when the call behind them blocks
     cdef int64_t date_s              # the second that the Date line shows
     cdef bint stop_asked
     cdef bint cut_asked

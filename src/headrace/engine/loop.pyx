@@ -25,6 +25,7 @@ from headrace.engine.csrc cimport (
     poller_kind, poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
 from headrace.engine.environ cimport EnvironTemplate, ascii
 from headrace.engine.response cimport RESPONSE_ROOM_BYTES
+from headrace.engine.sentinel cimport Sentinel
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
@@ -106,6 +107,7 @@ cdef class Loop(LoopBase):
         self.error_stream = sys.stderr if error_stream is None else error_stream
         self.ready = []
         self.ready_next = []
+        self.sentinel = Sentinel()
         self.apply_settings(config)
         self.make_deadlines(config)
         self.add_listeners(listeners, config)
@@ -181,6 +183,7 @@ cdef class Loop(LoopBase):
             while self.turn():
                 pass
         finally:
+            self.sentinel.stop()
             self.unwatch_signals()
             self.unwatch_listeners()
             self.cut_all()
@@ -286,6 +289,12 @@ cdef class Loop(LoopBase):
             log.critical("a connection failed inside the server; it is closed", exc_info=True)
             connection.close()
         return 0
+
+    cdef int enter_with_unsent(self, Connection connection) except -1:
+        return self.sentinel.enter(connection)
+
+    cdef void leave_with_unsent(self) noexcept:
+        self.sentinel.leave()
 
     cdef int push_ready(self, Connection connection) except -1:
         if not connection.queued:

@@ -405,9 +405,9 @@ cdef class Response:
     cdef bint flush(self) except -1:
         """Send what is queued; False when the socket is full.  Raises ClientDisconnected."""
         cdef sock_status status
-        if self.out is NULL or outbox_is_empty(self.out):
+        if self.out is NULL:
             return True
-        status = outbox_flush(self.out, self.fd)
+        status = SOCK_OK if outbox_is_empty(self.out) else outbox_flush(self.out, self.fd)
         if not self.committed and (status == SOCK_OK or status == SOCK_AGAIN):
             # Only earlier answers were waiting.  The head under construction stays where it is, and none of this
             # response is unsent.

@@ -1,0 +1,126 @@
+"""Fixtures of the PEP 3333 tests: ways to ask an application that went wrong, or a client that is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from wire import request
+
+Application = Callable[..., Iterable[bytes]]
+
+
+@pytest.fixture
+def environ_of(serve: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """environ_of(message, **settings): the very dict that the application is called with."""
+
+    def environ_of(message: bytes = request(), **settings: Any) -> dict[str, Any]:
+        environs: list[dict[str, Any]] = []
+
+        def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            environs.append(environ)
+            start_response("204 No Content", [])
+            return []
+
+        assert serve(application, **settings).exchange(message).status == 204
+        return environs.pop()
+
+    return environ_of
+
+
+@pytest.fixture
+def error_of(serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """error_of(application, message): it has to fail; the last line of the traceback that went to wsgi.errors.
+
+    What the client gets is checked here: a complete 500 of fixed text, the end of the connection, and a worker that
+    still answers.
+    """
+
+    def error_of(application: Application, message: bytes = request(), **settings: Any) -> str:
+        def failing(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ["PATH_INFO"] == "/afterwards":
+                start_response("200 OK", [])
+                return [b"alive"]
+            return application(environ, start_response)
+
+        running = serve(failing, **settings)
+        client = running.connect()
+        answer = client.exchange(message)
+        assert (answer.status, answer.reason) == (500, "Internal Server Error")
+        assert answer.body == b"Internal Server Error: the application could not answer this request\n"
+        assert answer.says_close
+        client.assert_closed()
+        assert running.exchange(request("/afterwards")).body == b"alive"
+        lines = capsys.readouterr().err.rstrip().splitlines()
+        assert "Traceback (most recent call last):" in lines
+        return str(lines[-1])
+
+    return error_of
+
+
+class Slow:
+    """A client that sends one request and reads nothing until it is told to."""
+
+    def __init__(self, running: Any, message: bytes) -> None:
+        self.running = running
+        self.client = running.connect(receive_buffer_bytes=4096)
+        self.client.send(message)
+        self.other = running.connect()
+        self.let_the_server_work()
+
+    def let_the_server_work(self) -> None:
+        """One thread serves all: once it has answered another client, it has done for us all that it could."""
+        for _ in range(3):
+            assert self.other.exchange(request("/other")).status in (200, 204)
+
+
+@pytest.fixture
+def slow(serve: Callable[..., Any]) -> Callable[..., Slow]:
+    """slow(application, message, **settings): serve it to such a client.  "/other" is answered without asking it."""
+
+    def slow(application: Application, message: bytes = request(), **settings: Any) -> Slow:
+        def with_other(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ["PATH_INFO"] == "/other":
+                start_response("200 OK", [])
+                return [b"other" * 200]
+            return application(environ, start_response)
+
+        return Slow(serve(with_other, **settings), message)
+
+    return slow
+
+
+class Blocks:
+    """An iterable that says what is done to it.
+
+    blocks: bytes are yielded, exceptions raised.  asked: calls of next(); closed: calls of close().
+    """
+
+    def __init__(self, blocks: Iterable[Any], close_error: BaseException | None = None) -> None:
+        self.asked = 0
+        self.closed = 0
+        self._blocks = iter(blocks)
+        self._close_error = close_error
+
+    def __iter__(self) -> Blocks:
+        return self
+
+    def __next__(self) -> Any:
+        self.asked += 1
+        block = next(self._blocks)
+        if isinstance(block, BaseException):
+            raise block
+        return block
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._close_error is not None:
+            raise self._close_error
+
+
+@pytest.fixture
+def blocks() -> type[Blocks]:
+    return Blocks
+
+
