@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -82,24 +83,17 @@ def lto_works() -> bool:
             return False  # no compiler: let the build itself say so
 
 
-def switches_changed(build_folder: Path, switches: str) -> bool:
-    """Objects of another set of switches look up to date by their time stamps; force the build then."""
-    stamp = build_folder / "headrace-switches.txt"
-    if stamp.is_file() and stamp.read_text() == switches:
-        return False
-    build_folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(switches)
-    return True
-
-
 class BuildExtensions(build_ext):
     """Runs Cython only when something is built, and builds csrc first (also for `build_ext --inplace`)."""
 
     def run(self) -> None:
         lto = lto_flags()
-        clib = self.get_finalized_command("build_clib")
-        if switches_changed(Path(self.build_temp), " ".join(compiler_flags() + lto)):
-            self.force = clib.force = True
+        # Objects made with other switches look up to date by their time stamps, and build_clib knows no force.
+        made_with = Path(self.build_temp, "headrace-switches.txt")
+        switches = " ".join(compiler_flags() + lto)
+        if not made_with.is_file() or made_with.read_text() != switches:
+            shutil.rmtree(self.build_temp, ignore_errors=True)
+            self.force = True
         for _, library in self.distribution.libraries or ():
             library["cflags"] = compiler_flags() + lto
         self.run_command("build_clib")
@@ -109,6 +103,8 @@ class BuildExtensions(build_ext):
         if self.parallel is None:
             self.parallel = os.cpu_count()
         super().run()
+        made_with.parent.mkdir(parents=True, exist_ok=True)
+        made_with.write_text(switches)
 
     def build_extensions(self) -> None:
         run_cython(self.extensions, force=bool(self.force))

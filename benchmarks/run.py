@@ -69,16 +69,19 @@ class Contest:
 
     def compete(self, workload: Workload, servers: list[Server]) -> None:
         """Every round begins with another server, so that none is always behind the same one."""
+        wrong: set[str] = set()  # these have failed the check, and will again
         for number in range(self.options.rounds):
             shift = number % len(servers)
             for server in servers[shift:] + servers[:shift]:
-                if server.name in self.results.failures.get(workload.name, {}):
+                if server.name in wrong:
                     continue
+                measured: Round | None = None
                 try:
-                    measured: Round | None = self.turn(workload, server)
+                    measured = self.turn(workload, server)
                 except (CheckFailed, LoadFailed, StartFailed) as error:
                     self.results.fail(workload.name, server.name, f"{type(error).__name__}: {error}")
-                    measured = None
+                    if isinstance(error, CheckFailed):
+                        wrong.add(server.name)
                 self.results.add(workload.name, server.name, measured)
                 self.tell(workload, server, number, measured)
 

@@ -53,9 +53,9 @@ static inline bool chars_equal_ignoring_case(const char *at, const char *lower, 
     return true;
 }
 
-/* The same in a few instructions, for `lower` of [a-z0-9-] only, and for octets of which none is a control (so not
- * for octets that nobody has looked at): ORing 0x20 then maps nothing on a letter but its two forms, and nothing on
- * a digit or "-" but itself. */
+/* The same in a few instructions, for `lower` of [a-z0-9-] only, and for octets of which none is a control
+ * (so not for octets that nobody has looked at): ORing 0x20 then maps nothing on a letter but its two forms,
+ * and nothing on a digit or "-" but itself. */
 static inline uint64_t chars_lower8(const char *at)
 {
     uint64_t word;
@@ -70,7 +70,13 @@ static inline uint32_t chars_lower4(const char *at)
     return word | UINT32_C(0x20202020);
 }
 
-static inline bool chars_are8(const char *at, const char *lower) { return chars_lower8(at) == chars_lower8(lower); }
-static inline bool chars_are4(const char *at, const char *lower) { return chars_lower4(at) == chars_lower4(lower); }
+static inline bool chars_are8(const char *at, const char *lower)
+{
+    return chars_lower8(at) == chars_lower8(lower);
+}
+static inline bool chars_are4(const char *at, const char *lower)
+{
+    return chars_lower4(at) == chars_lower4(lower);
+}
 
 #endif

@@ -87,7 +87,8 @@ static bool coding_take(struct codings *codings, const char *at, size_t from, si
     *end = next;
     if (name_len == 0 || (next < len && at[next] != ','))
         return false;
-    if (name_len == 8 && chars_equal_ignoring_case(at + from, "identity", 8)) /* left the registry with RFC 7230 */
+    if (name_len == 8 &&
+        chars_equal_ignoring_case(at + from, "identity", 8)) /* left the registry with RFC 7230 */
         return false;
     codings->chunked_is_last = name_len == 7 && chars_equal_ignoring_case(at + from, "chunked", 7);
     codings->chunked += codings->chunked_is_last;
@@ -114,7 +115,8 @@ static enum request_error codings_judge(const struct request_head *head, const c
     struct codings codings = {0, 0, false};
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct field_line *field = &head->fields[i];
-        if (field->id == FIELD_TRANSFER_ENCODING && !codings_take(&codings, buf + field->value_at, field->value_len))
+        if (field->id == FIELD_TRANSFER_ENCODING &&
+            !codings_take(&codings, buf + field->value_at, field->value_len))
             return REQUEST_TRANSFER_CODING_INVALID;
     }
     if (codings.chunked > 1 || (codings.chunked == 1 && !codings.chunked_is_last))

@@ -76,8 +76,8 @@ enum head_status request_line_leave(struct request_head *head, const struct head
                                     struct line_reach reach, enum request_error error)
 {
     bool in_request_line = head->fields_at == 0;
-    size_t line_end = reach.line_at +
-                      (in_request_line ? limits->request_line_bytes_max : limits->field_line_bytes_max);
+    size_t line_end =
+        reach.line_at + (in_request_line ? limits->request_line_bytes_max : limits->field_line_bytes_max);
     size_t head_end = (size_t)head->started_at + limits->head_bytes_max;
     bool over_line = reach.of_line > line_end, over_head = reach.of_head > head_end;
     if (over_head && (!over_line || head_end <= line_end))
@@ -95,7 +95,8 @@ static bool method_is(const struct request_head *head, const char *buf, const ch
     return head->method_len == len && memcmp(buf + head->method_at, name, len) == 0;
 }
 
-/* The length of "http://" or "https://", case-insensitive (RFC 3986 §3.1), at the start of the target; else 0. */
+/* The length of "http://" or "https://", case-insensitive (RFC 3986 §3.1), at the start of the target; else
+ * 0. */
 static size_t scheme_length(const char *at, size_t len)
 {
     if (len >= 7 && chars_equal_ignoring_case(at, "http://", 7))

@@ -25,17 +25,17 @@ static inline size_t query_stop(const char *buf, size_t at, size_t len)
     return class_stop(buf, at, len, CHAR_QUERY, '\0');
 }
 
-static inline size_t line_stops(const struct scanner *s, const char *buf, size_t at, size_t len, size_t *name_end)
+static inline struct stops line_stops(const struct scanner *s, const char *buf, size_t at, size_t len)
 {
     (void)s;
-    *name_end = class_stop(buf, at, len, CHAR_TOKEN, '_');
-    return class_stop(buf, *name_end, len, CHAR_FIELD_VALUE, '\0');
+    size_t name_end = class_stop(buf, at, len, CHAR_TOKEN, '_');
+    return (struct stops){name_end, class_stop(buf, name_end, len, CHAR_FIELD_VALUE, '\0')};
 }
 
-static inline size_t request_stops(const char *buf, size_t at, size_t len, size_t *method_end)
+static inline struct stops request_stops(const char *buf, size_t at, size_t len)
 {
-    *method_end = class_stop(buf, at, len, CHAR_TOKEN, '_');
-    return *method_end < len ? path_stop(buf, *method_end + 1, len) : len;
+    size_t method_end = class_stop(buf, at, len, CHAR_TOKEN, '_');
+    return (struct stops){method_end, method_end < len ? path_stop(buf, method_end + 1, len) : len};
 }
 
 #define SCAN_REQUEST_LINE request_line_scan_scalar

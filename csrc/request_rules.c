@@ -12,12 +12,16 @@ enum { PORT_MAX = 65535, IPV6_GROUPS = 8 };
 
 /* ---- authority, RFC 3986 §3.2 ---- */
 
-/* *DIGIT, and a number that TCP knows. */
-static bool port_is_valid(const char *at, size_t len)
+/* What follows a host: nothing, or ":" and *DIGIT, a number that TCP knows. */
+static bool port_is_valid(const char *at, const char *end)
 {
     uint32_t port = 0;
-    for (size_t i = 0; i < len; i++) {
-        uint32_t digit = (uint32_t)(unsigned char)at[i] - '0';
+    if (at == end)
+        return true;
+    if (*at != ':')
+        return false;
+    while (++at < end) {
+        uint32_t digit = (uint32_t)(unsigned char)*at - '0';
         port = port * 10 + digit;
         if (digit > 9 || port > PORT_MAX)
             return false;
@@ -56,8 +60,8 @@ static size_t hex_run(const char *at, size_t len)
     return i;
 }
 
-/* IPv6address: eight groups, "::" at most once for one or more of them, the last two perhaps as IPv4.  No zone
- * identifier: RFC 9110 §4.2 knows none. */
+/* IPv6address: eight groups, "::" at most once for one or more of them, the last two perhaps as IPv4.  No
+ * zone identifier: RFC 9110 §4.2 knows none. */
 static bool ipv6_is_valid(const char *at, size_t len)
 {
     int groups = 0;
@@ -106,76 +110,72 @@ static bool ipvfuture_is_valid(const char *at, size_t len)
     return i == len;
 }
 
-/* "[" ... "]"; *end stands behind the bracket. */
-static RARE bool ip_literal_is_valid(const char *at, size_t len, size_t *end)
+/* "[" IPv6address / IPvFuture "]" and a port */
+static RARE bool ip_literal_is_valid(const char *at, size_t len)
 {
     const char *bracket = memchr(at, ']', len);
     if (bracket == NULL)
         return false;
     size_t inner = (size_t)(bracket - at) - 1;
-    *end = inner + 2;
-    if (inner > 0 && (at[1] | 0x20) == 'v')
-        return ipvfuture_is_valid(at + 1, inner);
-    return ipv6_is_valid(at + 1, inner);
+    bool is_future = inner > 0 && (at[1] | 0x20) == 'v';
+    return (is_future ? ipvfuture_is_valid(at + 1, inner) : ipv6_is_valid(at + 1, inner)) &&
+           port_is_valid(bracket + 1, at + len);
 }
 
-/* The rest of a reg-name that goes on with "%" at `from`; *end stands behind its last octet. */
-static RARE bool escaped_name_is_valid(const char *at, size_t from, size_t len, size_t *end)
+/* A reg-name with escapes, and a port. */
+static RARE bool escaped_name_is_valid(const char *at, size_t len)
 {
-    size_t i = from;
+    size_t i = 0;
     while (i < len && (char_is(at[i], CHAR_REG_NAME) || at[i] == '%'))
         i++;
-    *end = i;
-    return percent_check(at, i) == PERCENT_OK;
+    return percent_check(at, i) == PERCENT_OK && port_is_valid(at + i, at + len);
 }
 
-/* IPv4address is a special case of reg-name.  An empty name is none that http could serve (RFC 9110 §4.2.1). */
+/* IPv4address is a special case of reg-name.  An empty name is none that http could serve (RFC 9110
+ * §4.2.1). */
 bool authority_is_valid(const char *at, size_t len, bool empty_ok)
 {
-    size_t end = 0;
+    const char *c = at, *const end = at + len;
     if (len == 0)
         return empty_ok;
-    while (end < len && char_is(at[end], CHAR_REG_NAME))
-        end++;
-    if (end == len)
-        return true;
-    if (at[end] == '[' && end == 0) {
-        if (!ip_literal_is_valid(at, len, &end))
-            return false;
-    } else if (at[end] == '%' && !escaped_name_is_valid(at, end, len, &end)) {
-        return false;
+    while (char_is(*c, CHAR_REG_NAME)) {
+        if (++c == end)
+            return true;
     }
-    return end == len || (end > 0 && at[end] == ':' && port_is_valid(at + end + 1, len - end - 1));
+    if (*c == '%')
+        return escaped_name_is_valid(at, len);
+    if (c == at)
+        return *c == '[' && ip_literal_is_valid(at, len);
+    return port_is_valid(c, end);
 }
 
 /* ---- the rules ---- */
 
-struct connection_options {
-    bool close, keep_alive;
+/* What the fields said so far. */
+struct seen {
+    bool close, keep_alive, content_type, expect_continue;
 };
 
-static inline bool option_take(struct connection_options *options, const char *at, size_t len)
+static inline bool option_take(struct seen *seen, const char *at, size_t len)
 {
     if (len == 10 && chars_are8(at, "keep-ali") && chars_are4(at + 6, "live"))
-        options->keep_alive = true;
+        seen->keep_alive = true;
     else if (len == 5 && chars_are4(at, "clos") && (at[4] | 0x20) == 'e')
-        options->close = true;
+        seen->close = true;
     else
         return false;
     return true;
 }
 
 /* #connection-option; empty elements are allowed to a sender that joins lists (RFC 9110 §5.6.1.2). */
-static bool connection_take(struct connection_options *options, const char *at, size_t len)
+static RARE bool connection_list_take(struct seen *seen, const char *at, size_t len)
 {
     size_t i = 0;
-    if (option_take(options, at, len)) /* the one option that there mostly is */
-        return true;
     while (i < len) {
         size_t from = i;
         while (i < len && char_is(at[i], CHAR_TOKEN))
             i++;
-        option_take(options, at + from, i - from);
+        option_take(seen, at + from, i - from);
         while (i < len && char_is_blank(at[i]))
             i++;
         if (i < len && at[i++] != ',')
@@ -186,40 +186,26 @@ static bool connection_take(struct connection_options *options, const char *at, 
     return true;
 }
 
-static inline enum request_error host_take(struct request_rules *rules, const char *at, size_t len, uint32_t index)
+/* What one field line says that is not Host. */
+static enum request_error field_take(struct seen *seen, const char *at, size_t len, enum field_id id,
+                                     bool is_1_0)
 {
-    if (rules->host_field >= 0)
-        return REQUEST_HOST_REPEATED;
-    if (!authority_is_valid(at, len, true))
-        return REQUEST_HOST_INVALID;
-    rules->host_field = (int32_t)index;
-    return REQUEST_OK;
-}
-
-struct seen {
-    struct connection_options options;
-    bool content_type;
-};
-
-/* The fields but Host: what one line says. */
-static enum request_error field_take(const struct request_head *head, struct seen *seen, struct request_rules *rules,
-                                     const char *at, const struct field_line *field)
-{
-    switch (field->id) {
-    case FIELD_CONNECTION:
-        return connection_take(&seen->options, at, field->value_len) ? REQUEST_OK : REQUEST_CONNECTION_INVALID;
+    switch (id) {
+    case FIELD_CONNECTION: /* mostly one option */
+        return option_take(seen, at, len) || connection_list_take(seen, at, len) ? REQUEST_OK
+                                                                                 : REQUEST_CONNECTION_INVALID;
     case FIELD_CONTENT_TYPE:
         if (seen->content_type)
             return REQUEST_CONTENT_TYPE_REPEATED;
         seen->content_type = true;
         return REQUEST_OK;
     case FIELD_EXPECT:
-        if (head->minor_version == 0)
+        if (is_1_0)
             return REQUEST_OK;
-        if (field->value_len != 12 || !chars_are8(at, "100-cont") || !chars_are4(at + 8, "inue"))
-            return REQUEST_EXPECTATION_FAILED;
-        rules->expect_continue = true;
-        return REQUEST_OK;
+        seen->expect_continue = true;
+        return len == 12 && chars_are8(at, "100-cont") && chars_are4(at + 8, "inue")
+                   ? REQUEST_OK
+                   : REQUEST_EXPECTATION_FAILED;
     default:
         return REQUEST_OK;
     }
@@ -228,20 +214,30 @@ static enum request_error field_take(const struct request_head *head, struct see
 enum request_error request_rules_check(const struct request_head *head, const char *buf,
                                        struct request_rules *rules)
 {
-    struct seen seen = {{false, false}, false};
-    const struct field_line *field = head->fields;
-    *rules = (struct request_rules){false, false, -1};
-    for (uint32_t i = 0; i < head->field_count; i++, field++) {
+    struct seen seen = {false, false, false, false};
+    const struct field_line *const fields = head->fields, *host = NULL;
+    const bool is_1_0 = head->minor_version == 0;
+    for (const struct field_line *field = fields, *end = fields + head->field_count; field != end; field++) {
+        const char *at = buf + field->value_at;
+        enum request_error error = REQUEST_OK;
         if (field->id == FIELD_OTHER)
             continue;
-        const char *at = buf + field->value_at;
-        enum request_error error = field->id == FIELD_HOST ? host_take(rules, at, field->value_len, i)
-                                                           : field_take(head, &seen, rules, at, field);
+        if (field->id != FIELD_HOST) {
+            error = field_take(&seen, at, field->value_len, (enum field_id)field->id, is_1_0);
+        } else {
+            if (host != NULL)
+                return REQUEST_HOST_REPEATED;
+            host = field;
+            if (!authority_is_valid(at, field->value_len, true))
+                return REQUEST_HOST_INVALID;
+        }
         if (error != REQUEST_OK)
             return error;
     }
-    if (rules->host_field < 0 && head->minor_version >= 1) /* RFC 9112 §3.2, with an absolute-form target too */
+    if (host == NULL && !is_1_0) /* RFC 9112 §3.2, with an absolute-form target too */
         return REQUEST_HOST_MISSING;
-    rules->keep_alive = !seen.options.close && (head->minor_version >= 1 || seen.options.keep_alive);
+    rules->host_field = host != NULL ? (int32_t)(host - fields) : -1;
+    rules->expect_continue = seen.expect_continue;
+    rules->keep_alive = !seen.close && (!is_1_0 || seen.keep_alive);
     return REQUEST_OK;
 }

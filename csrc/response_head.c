@@ -16,8 +16,10 @@
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NEVER_INLINE __attribute__((noinline, cold))
 #else
 #define ALWAYS_INLINE inline
+#define NEVER_INLINE
 #endif
 
 static inline uint64_t load_8(const char *at)
@@ -112,7 +114,8 @@ static ALWAYS_INLINE bool block_is_value(block b)
 
 typedef bool block_test(block b);
 
-static bool all_are(const char *at, size_t len, enum char_class class)
+/* kept out of the way: nearly no text comes here */
+static NEVER_INLINE bool all_are(const char *at, size_t len, enum char_class class)
 {
     for (size_t i = 0; i < len; i++) {
         if (!char_is(at[i], class))
@@ -152,17 +155,28 @@ static ALWAYS_INLINE bool copy_short(char *out, const char *at, size_t len, bloc
     return is_fine(block_of_words(word, word));
 }
 
+/* 1 <= len <= 3: the first, the middle and the last octet are all there are */
+static ALWAYS_INLINE bool copy_few(char *out, const char *at, size_t len, enum char_class class)
+{
+    char first = at[0], middle = at[len / 2], last = at[len - 1];
+    out[0] = first;
+    out[len / 2] = middle;
+    out[len - 1] = last;
+    return char_is(first, class) && char_is(middle, class) && char_is(last, class);
+}
+
 /* A block test may refuse what is fine: the table has the last word. */
 static ALWAYS_INLINE bool copy_checked(char *out, const char *at, size_t len, block_test *is_fine,
                                        enum char_class class)
 {
+    bool fine = true;
     if (len >= BLOCK_BYTES)
-        return copy_blocks(out, at, len, is_fine) || all_are(at, len, class);
-    if (len >= 4)
-        return copy_short(out, at, len, is_fine) || all_are(at, len, class);
-    for (size_t i = 0; i < len; i++)
-        out[i] = at[i];
-    return all_are(at, len, class);
+        fine = copy_blocks(out, at, len, is_fine);
+    else if (len >= 4)
+        fine = copy_short(out, at, len, is_fine);
+    else if (len > 0)
+        fine = copy_few(out, at, len, class);
+    return fine || all_are(at, len, class);
 }
 
 static ALWAYS_INLINE bool copy_name(char *out, const char *at, size_t len)
@@ -220,6 +234,8 @@ enum response_field response_field_id(const char *name, size_t len)
         return when(IS_NAME(name, "server"), RESPONSE_FIELD_SERVER);
     case 7:
         return when(IS_NAME(name, "trailer") || IS_NAME(name, "upgrade"), RESPONSE_FIELD_HOP_BY_HOP);
+    case 8:
+        return when(IS_NAME(name, "trailers"), RESPONSE_FIELD_HOP_BY_HOP);
     case 10:
         return when(IS_NAME(name, "connection") || IS_NAME(name, "keep-alive"), RESPONSE_FIELD_HOP_BY_HOP);
     case 14:
@@ -248,14 +264,11 @@ static ALWAYS_INLINE bool fits(const struct head_writer *w, size_t a, size_t b, 
 
 static bool status_code_parse(const char *status, size_t len, int *code)
 {
-    if (len < 4 || status[3] != ' ' || status[0] == '0')
+    if (len < 4 || status[3] != ' ')
         return false;
-    for (int i = 0; i < 3; i++) {
-        if (!char_is(status[i], CHAR_DIGIT))
-            return false;
-    }
-    *code = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
-    return true;
+    int hundreds = status[0] - '0', tens = status[1] - '0', ones = status[2] - '0';
+    *code = hundreds * 100 + tens * 10 + ones;
+    return hundreds >= 1 && hundreds <= 9 && tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9;
 }
 
 enum head_write response_status_write(struct head_writer *w, const char *status, size_t len, int *code)

@@ -28,7 +28,7 @@ enum response_field {
     RESPONSE_FIELD_DATE,
     RESPONSE_FIELD_SERVER,
     RESPONSE_FIELD_HOP_BY_HOP /* Connection, Keep-Alive, Proxy-Authenticate, Proxy-Authorization, Proxy-Connection,
-                                 TE, Trailer, Transfer-Encoding, Upgrade: PEP 3333, "Other HTTP Features" */
+                                 TE, Trailer(s), Transfer-Encoding, Upgrade: PEP 3333, "Other HTTP Features" */
 };
 
 struct head_writer {

@@ -326,6 +326,8 @@ enum sock_status sock_sendfile(int fd, int file_fd, int64_t *offset, size_t len,
     do
         result = sendfile_once(fd, file_fd, *offset, len, &moved);
     while (result < 0 && errno == EINTR && moved == 0);
+    if (result < 0 && errno != EAGAIN && errno != EINTR)
+        moved = 0; /* not to be trusted then, and of no more use */
     *sent = (size_t)moved;
     *offset += moved;
     if (moved > 0)

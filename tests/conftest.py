@@ -64,6 +64,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if debug.is_debug_build():
+        gc.freeze()  # each test collects garbage; without what was there before, that takes no time
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
@@ -130,7 +135,7 @@ class Running:
 
     def connection_count(self) -> int:
         """Connections that the server has open."""
-        return int(self.server._worker._loop.connection_count())
+        return int(self.server._worker._loop.open_connections())
 
     def ask_to_stop(self, graceful: bool = True) -> None:
         """Tell the server to stop, and do not wait for it; `running.thread.join(timeout)` does."""
@@ -152,6 +157,7 @@ class Running:
         finally:
             for client in self.clients:
                 client.close()
+            del self.server  # which refers back to us; so that everything of it is gone at once
             if self.folder is not None:
                 shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -13,11 +13,16 @@ Exceptions, where we accept what strict llhttp does not (nothing else is excused
  1. Methods.  llhttp knows a fixed list; RFC 9110 §9.1 allows any token.  The head is judged with POST in its place.
  2. Upgrade.  llhttp ends HTTP at such a head; we ignore Upgrade (RFC 9110 §7.8) and go on.  The body is then judged
     with a head without the field.
+ 3. A tab behind the value of Transfer-Encoding.  RFC 9112 §5 says that it is no part of the value; llhttp knows that of
+    spaces only ("chunked\\t" is another coding to it).  The head is judged without it.
+ 4. Framing fields in a trailer section.  llhttp applies them to the message; RFC 9110 §6.5.1 lets nothing come of them,
+    and we drop every trailer field.  Their names are changed before llhttp sees them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -32,6 +37,10 @@ METHODS_OF_LLHTTP = frozenset(
 
 #: Nothing that a test sends as one head is longer; a longer one is not kept, and judged as refused.
 HEAD_BYTES_MAX = 1 << 20
+CHUNK_LINE_BYTES_MAX = 1 << 16  # data may come in longer "lines", and is handed on in pieces
+
+
+_TAB_BEHIND_CODING = re.compile(rb"(\r\nTransfer-Encoding:[^\r\n]*?)[ \t]*\t[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class _Parser:
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_complete = False
+        self._at_size_line = False
+        self._in_trailer = False
         self.complete = False
         self.upgrade = False
 
@@ -70,6 +81,19 @@ class _Parser:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+    def on_chunk_header(self) -> None:
+        self._at_size_line = True
+
+    def feed_line(self, line: bytes) -> bool:
+        """The same with a line of a chunked body."""
+        if self._in_trailer and line.lower().startswith((b"content-length:", b"transfer-encoding:")):
+            line = b"x-" + line
+        self._at_size_line = False
+        accepted = self.feed(line)
+        if accepted and self._at_size_line:
+            self._in_trailer = int(line.split(b";")[0], 16) == 0
+        return accepted
 
     def feed(self, octets: bytes) -> bool:
         """False: llhttp refuses them."""
@@ -94,6 +118,7 @@ def read_head(octets: bytes) -> tuple[Head | None, _Parser]:
     at = octets.find(method)
     if method not in METHODS_OF_LLHTTP:
         octets = octets[:at] + b"POST" + octets[at + len(method) :]
+    octets = _TAB_BEHIND_CODING.sub(rb"\1", octets)
     parser = _Parser()
     accepted = parser.feed(octets)
     head = parser.head() if accepted else None
@@ -160,8 +185,10 @@ class Witness:
         """Line by line, because a chunked body ends with one, and where is all we need to know."""
         if not parser.complete:
             line, newline, rest = self._rest.partition(b"\n")
+            if not newline and len(line) < CHUNK_LINE_BYTES_MAX:
+                return False
             self._rest = rest
-            if not parser.feed(line + newline):
+            if not parser.feed_line(line + newline):
                 self._ended = True
         if parser.complete:
             self._chunks = None
@@ -234,7 +261,7 @@ def disagreements(environs: Iterable[dict[str, str]], witnesses: Iterable[Witnes
         if not port:
             match = next((head for head in heads if head is not None and not difference(environ, head)), None)
             if match is None:
-                complaints.append(f"{request}: no head that was sent reads like this to llhttp: {environ}")
+                complaints.append(f"{request}: no head that was sent reads so to llhttp: {seen_environ(environ, True)}")
             else:
                 heads.remove(match)
         elif not heads:

@@ -78,6 +78,11 @@ def assert_refused(running: Running, message: bytes, error: str, cut: str | int,
         assert running.targets[-1] == "/good"
 
 
+def cuts_for(message: bytes) -> list[str | int]:
+    """Octet by octet, a long message would take seconds."""
+    return [cut for cut in wire.CUTS if cut != "octets" or len(message) < 10_000]
+
+
 class Judge:
     """A server on each kind of socket, with `echo`."""
 
@@ -86,7 +91,7 @@ class Judge:
         self.over_tcp = over_tcp
 
     def refuses(self, message: bytes, error: str) -> None:
-        for cut in wire.CUTS:
+        for cut in cuts_for(message):
             assert_refused(self.over_unix, message, error, cut)
         for good in ("before", "behind"):
             assert_refused(self.over_unix, message, error, "whole", good)
@@ -95,7 +100,7 @@ class Judge:
         assert_refused(self.over_tcp, message, error, 4)
 
     def accepts(self, message: bytes) -> Accepted:
-        verdicts = [self._accepted(self.over_unix, message, cut) for cut in wire.CUTS]
+        verdicts = [self._accepted(self.over_unix, message, cut) for cut in cuts_for(message)]
         verdicts.append(self._accepted(self.over_tcp, message, "whole"))
         verdicts.append(self._accepted(self.over_tcp, message, 3, before=GOOD))
         if not verdicts[0].closed:

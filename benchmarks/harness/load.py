@@ -51,11 +51,10 @@ def run_wrk(port: int, workload: Workload, bench: Bench, connections: int, secon
         str(bench.client_core),
         "wrk",
         "-t1",
-        f"-c{connections}",
+        f"-c{min(connections, workload.connections_max)}",
         f"-d{max(1, round(seconds))}s",
     ]
-    command += ["--timeout", "10s", "-s", str(REPLAY), f"http://{HOST}:{port}/"]
-    command += [str(request), str(workload.answers)]
+    command += ["--timeout", "10s", "-s", str(REPLAY), f"http://{HOST}:{port}/", str(request)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:

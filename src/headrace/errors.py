@@ -32,6 +32,20 @@ class Refusal(NamedTuple):
     section: str
     explanation: str
 
+    def body(self) -> bytes:
+        return f"{self.reason}: {self.explanation}\n".encode()
+
+    def response(self, server_lines: bytes, to_head: bool) -> bytes:
+        """A complete response; server_lines are the Date and Server field lines, to_head leaves out the content."""
+        body = self.body()
+        head = (
+            f"HTTP/1.1 {self.status} {self.reason}\r\n".encode()
+            + server_lines
+            + f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n".encode()
+            + b"Connection: close\r\n\r\n"
+        )
+        return head if to_head else head + body
+
 
 #: One entry for each ``enum request_error`` of csrc/request_head.h, in its order (a test compares the names).
 REFUSALS: dict[str, Refusal] = {

@@ -140,6 +140,6 @@ def regular_file_range(filelike: Any) -> tuple[int, int, int] | None:
         status = os.fstat(descriptor)
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(status.st_mode) or offset > status.st_size:
-        return None
+    if not stat.S_ISREG(status.st_mode) or not 0 <= offset < status.st_size:
+        return None  # size 0 may mean that nobody knows: what /proc shows is made while it is read
     return descriptor, offset, status.st_size - offset

@@ -11,10 +11,10 @@
  *
  *     CHECK_MAIN
  *
- * TEST registers itself (a constructor), in the order of the file.  A failed CHECK is reported and the test goes on;
- * the program ends with "N passed, N failed" and 1 when something failed.  A name as an argument runs only the tests
- * that contain it.  guarded() gives octets whose last one stands against an unreadable page: one read behind the end
- * is a crash, with or without a sanitizer.
+ * TEST registers itself (a constructor), in the order of the file.  A failed CHECK is reported and the test
+ * goes on; the program ends with "N passed, N failed" and 1 when something failed.  A name as an argument
+ * runs only the tests that contain it.  guarded() gives octets whose last one stands against an unreadable
+ * page: one read behind the end is a crash, with or without a sanitizer.
  * Owner: guarded() memory lives until the test that asked for it ends.  Lock: none, one thread.
  */
 #ifndef HEADRACE_CHECK_H
@@ -66,30 +66,30 @@ static inline void check_register(const char *name, void (*run)(void))
 #define CHECK_JOIN(a, b) CHECK_JOIN_(a, b)
 
 /* __COUNTER__ would do too, but a line number is enough: one TEST a line */
-#define TEST(name)                                                                               \
-    static void CHECK_JOIN(check_run_, __LINE__)(void);                                          \
-    __attribute__((constructor)) static void CHECK_JOIN(check_add_, __LINE__)(void)              \
-    {                                                                                            \
-        check_register(name, CHECK_JOIN(check_run_, __LINE__));                                  \
-    }                                                                                            \
+#define TEST(name)                                                                  \
+    static void CHECK_JOIN(check_run_, __LINE__)(void);                             \
+    __attribute__((constructor)) static void CHECK_JOIN(check_add_, __LINE__)(void) \
+    {                                                                               \
+        check_register(name, CHECK_JOIN(check_run_, __LINE__));                     \
+    }                                                                               \
     static void CHECK_JOIN(check_run_, __LINE__)(void)
 
 /* Count a failure; false when so many were reported that this one should stay silent. */
 static inline bool check_failed(void) { return ++check_failures <= CHECK_REPORTS_MAX; }
 
-#define CHECK(cond)                                                                              \
-    do {                                                                                         \
-        if (!(cond) && check_failed())                                                           \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                 \
+#define CHECK(cond)                                                              \
+    do {                                                                         \
+        if (!(cond) && check_failed())                                           \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond); \
     } while (0)
 
-#define CHECK_MSG(cond, ...)                                                                     \
-    do {                                                                                         \
-        if (!(cond) && check_failed()) {                                                         \
-            fprintf(stderr, "%s:%d: not true: %s: ", __FILE__, __LINE__, #cond);                 \
-            fprintf(stderr, __VA_ARGS__);                                                        \
-            fputc('\n', stderr);                                                                 \
-        }                                                                                        \
+#define CHECK_MSG(cond, ...)                                                     \
+    do {                                                                         \
+        if (!(cond) && check_failed()) {                                         \
+            fprintf(stderr, "%s:%d: not true: %s: ", __FILE__, __LINE__, #cond); \
+            fprintf(stderr, __VA_ARGS__);                                        \
+            fputc('\n', stderr);                                                 \
+        }                                                                        \
     } while (0)
 
 static inline size_t check_page(void)
@@ -98,7 +98,8 @@ static inline size_t check_page(void)
     return page > 0 ? (size_t)page : 4096;
 }
 
-/* Writable room for len octets that ends against a PROT_NONE page; len 0 gives a pointer that must not be read. */
+/* Writable room for len octets that ends against a PROT_NONE page; len 0 gives a pointer that must not be
+ * read. */
 static inline char *guarded_room(size_t len)
 {
     size_t page = check_page();
@@ -108,7 +109,8 @@ static inline char *guarded_room(size_t len)
         perror("guarded");
         abort();
     }
-    struct check_block *block = (struct check_block *)(void *)base; /* at the page's start, far from the octets */
+    struct check_block *block =
+        (struct check_block *)(void *)base; /* at the page's start, far from the octets */
     *block = (struct check_block){check_blocks, room + page};
     check_blocks = block;
     return base + room - len;
@@ -161,7 +163,7 @@ static inline int check_run_all(int argc, char **argv)
     return failed == 0 && passed > 0 ? 0 : 1;
 }
 
-#define CHECK_MAIN                                                                               \
+#define CHECK_MAIN \
     int main(int argc, char **argv) { return check_run_all(argc, argv); }
 
 #endif

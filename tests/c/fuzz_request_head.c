@@ -1,6 +1,6 @@
-/* Invariant: a head gets one verdict, however its octets are cut and whichever scanner reads it; it is accepted exactly
- * when a second, slow reading of the grammar accepts it, with the same content, and every offset inside the buffer;
- * framing and rules of what was accepted touch no octet outside it.
+/* Invariant: a head gets one verdict, however its octets are cut and whichever scanner reads it; it is
+ * accepted exactly when a second, slow reading of the grammar accepts it, with the same content, and every
+ * offset inside the buffer; framing and rules of what was accepted touch no octet outside it.
  *
  * Input: two octets of limits (0, 0: the defaults), then the message.
  */
@@ -61,8 +61,7 @@ static void rules_and_framing(const struct verdict *v, const char *buf)
     if ((framing == FRAMING_ERROR) != (error != REQUEST_OK) || length > INT64_MAX)
         abort();
     error = request_rules_check(&v->head, buf, &rules);
-    if (error == REQUEST_OK && rules.host_field >= 0 &&
-        v->head.fields[rules.host_field].id != FIELD_HOST)
+    if (error == REQUEST_OK && rules.host_field >= 0 && v->head.fields[rules.host_field].id != FIELD_HOST)
         abort();
 }
 

@@ -43,11 +43,14 @@ static struct verdict *feed_limited(const char *buf, size_t len, const struct he
     return &v;
 }
 
-static inline struct verdict *feed(const char *buf, size_t len) { return feed_limited(buf, len, &default_limits); }
+static inline struct verdict *feed(const char *buf, size_t len)
+{
+    return feed_limited(buf, len, &default_limits);
+}
 
 #define FEED(text) feed(text, sizeof(text) - 1)
-#define CHECK_STATUS(v, want_status, want_error)                                                               \
-    CHECK_MSG((v)->status == (want_status) && (v)->head.error == (want_error), "status %d, error %d",          \
+#define CHECK_STATUS(v, want_status, want_error)                                                      \
+    CHECK_MSG((v)->status == (want_status) && (v)->head.error == (want_error), "status %d, error %d", \
               (int)(v)->status, (int)(v)->head.error)
 #define ACCEPT(text) CHECK_STATUS(FEED(text), HEAD_DONE, REQUEST_OK)
 #define REFUSE(text, error) CHECK_STATUS(FEED(text), HEAD_ERROR, error)

@@ -1,5 +1,5 @@
-/* heads.h - shared by the tests and the fuzz target of the head parser: feed a head in many ways, and a second,
- * slow reading of the grammar to compare with.
+/* heads.h - shared by the tests and the fuzz target of the head parser: feed a head in many ways, and a
+ * second, slow reading of the grammar to compare with.
  *
  * Owner: a verdict owns nothing; its fields stand in an array inside.  Lock: none, one thread.
  * On error: the functions report through the callback `heads_complain`, which the including file defines.
@@ -181,14 +181,16 @@ static bool reference_field_line(const char *at, size_t len)
            value_octets_ok(at + name_len + 1, len - name_len - 1);
 }
 
-/* Is there a complete and valid head at the start of buf[0..len)?  *end stands behind it, *lines counts fields. */
+/* Is there a complete and valid head at the start of buf[0..len)?  *end stands behind it, *lines counts
+ * fields. */
 static bool reference_accepts(const char *buf, size_t len, const struct head_limits *limits, size_t *end,
                               size_t *lines)
 {
     size_t at = len >= 2 && buf[0] == '\r' && buf[1] == '\n' ? 2 : 0, started_at = at;
     size_t line_len = find_crlf(buf + at, len - at);
     *lines = 0;
-    if (line_len == len - at || line_len > limits->request_line_bytes_max || !reference_request_line(buf + at, line_len))
+    if (line_len == len - at || line_len > limits->request_line_bytes_max ||
+        !reference_request_line(buf + at, line_len))
         return false;
     for (;;) {
         at += line_len + 2;
@@ -246,8 +248,9 @@ static bool content_matches(const struct verdict *v, const char *buf)
         return false;
     if (h->method_is_head != (method_len == 4 && memcmp(buf + at, "HEAD", 4) == 0))
         return false;
-    if (path_end < target_end ? buf[path_end] != '?' || h->query_at != path_end + 1 || h->query_at + h->query_len != target_end
-                              : path_end != target_end || h->query_len != 0)
+    if (path_end < target_end
+            ? buf[path_end] != '?' || h->query_at != path_end + 1 || h->query_at + h->query_len != target_end
+            : path_end != target_end || h->query_len != 0)
         return false;
     if (h->path_has_percent != (find_octet(buf + h->path_at, h->path_len, '%') < h->path_len))
         return false;
@@ -266,10 +269,10 @@ static bool content_matches(const struct verdict *v, const char *buf)
 
 /* ---- everything at once ---- */
 
-/* Feed buf[0..len) in steps that end where `cut` says; `room_end` is the end of memory behind which nothing may be
- * read, and the message moves between two steps, as a connection's buffer may. */
-static void verdict_by_cuts(struct verdict *v, const char *buf, size_t len, const size_t *cuts, size_t cut_count,
-                            const struct head_limits *limits, char *room_end)
+/* Feed buf[0..len) in steps that end where `cut` says; `room_end` is the end of memory behind which nothing
+ * may be read, and the message moves between two steps, as a connection's buffer may. */
+static void verdict_by_cuts(struct verdict *v, const char *buf, size_t len, const size_t *cuts,
+                            size_t cut_count, const struct head_limits *limits, char *room_end)
 {
     verdict_begin(v);
     for (size_t i = 0; i <= cut_count; i++) {
@@ -310,15 +313,16 @@ static void compare_with_reference(const struct verdict *v, const char *buf, siz
         heads_complain("an error without HEAD_ERROR", buf, len);
 }
 
-static void heads_compare(const struct verdict *want, const struct verdict *got, const char *what, const char *buf,
-                          size_t len)
+static void heads_compare(const struct verdict *want, const struct verdict *got, const char *what,
+                          const char *buf, size_t len)
 {
     if (!verdicts_equal(want, got))
         heads_complain(what, buf, len);
 }
 
-/* Feed buf[0..len) whole, by octet, at every single cut (of a short message) and at `random_cuts` pairs of cuts, with
- * every variant of the scanner: one verdict, which is returned in *v.  `next_random` gives random numbers. */
+/* Feed buf[0..len) whole, by octet, at every single cut (of a short message) and at `random_cuts` pairs of
+ * cuts, with every variant of the scanner: one verdict, which is returned in *v.  `next_random` gives random
+ * numbers. */
 static void heads_check(struct verdict *v, const char *buf, size_t len, const struct head_limits *limits,
                         char *room_end, int random_cuts, uint64_t (*next_random)(void))
 {

@@ -28,7 +28,8 @@ static struct decision decide(const char *text, size_t len)
 static void check_framing(const char *text, size_t len, enum framing framing, uint64_t length)
 {
     struct decision d = decide(text, len);
-    CHECK_MSG(d.framing == framing && d.error == REQUEST_OK, "%s: framing %d, error %d", text, d.framing, d.error);
+    CHECK_MSG(d.framing == framing && d.error == REQUEST_OK, "%s: framing %d, error %d", text, d.framing,
+              d.error);
     CHECK_MSG(framing != FRAMING_LENGTH || d.length == length, "%s: length %llu", text,
               (unsigned long long)d.length);
 }
@@ -36,7 +37,8 @@ static void check_framing(const char *text, size_t len, enum framing framing, ui
 static void check_refused(const char *text, size_t len, enum request_error error)
 {
     struct decision d = decide(text, len);
-    CHECK_MSG(d.framing == FRAMING_ERROR && d.error == error, "%s: framing %d, error %d", text, d.framing, d.error);
+    CHECK_MSG(d.framing == FRAMING_ERROR && d.error == error, "%s: framing %d, error %d", text, d.framing,
+              d.error);
 }
 
 #define HEAD_1(minor, fields) "POST / HTTP/1." #minor "\r\n" fields "\r\n\r\n"
@@ -68,7 +70,8 @@ TEST("§6.1 refuses chunked twice, on one line or on two")
     CODING_INVALID("chunked, chunked");
     CODING_INVALID("chunked,chunked");
     REFUSED("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", REQUEST_TRANSFER_CODING_INVALID);
-    REFUSED("Transfer-Encoding: chunked\r\nX: y\r\ntransfer-encoding: CHUNKED", REQUEST_TRANSFER_CODING_INVALID);
+    REFUSED("Transfer-Encoding: chunked\r\nX: y\r\ntransfer-encoding: CHUNKED",
+            REQUEST_TRANSFER_CODING_INVALID);
     CODING_INVALID("chunked, gzip, chunked");
 }
 
@@ -117,7 +120,8 @@ TEST("§6.1 refuses a malformed list and empty elements")
     CODING_INVALID("chunked foo");
     CODING_INVALID("\"chunked\"");
     CODING_INVALID("chunked\xa0");
-    CODING_INVALID("\x85" "chunked");
+    CODING_INVALID("\x85"
+                   "chunked");
     CODING_INVALID("chu nked");
     CODING_INVALID("gzip;");
     CODING_INVALID("gzip;a");

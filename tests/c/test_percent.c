@@ -9,7 +9,8 @@ static void decodes(const char *text, size_t len, const char *want, size_t want_
     size_t out_len = 12345;
     CHECK_MSG(percent_check(in, len) == PERCENT_OK, "%s", text);
     CHECK_MSG(percent_decode(in, len, out, &out_len) == PERCENT_OK, "%s", text);
-    CHECK_MSG(out_len == want_len && (len == 0 || memcmp(out, want, want_len) == 0), "%s: %zu octets", text, out_len);
+    CHECK_MSG(out_len == want_len && (len == 0 || memcmp(out, want, want_len) == 0), "%s: %zu octets", text,
+              out_len);
     CHECK(percent_decode(in, len, in, &out_len) == PERCENT_OK);
     CHECK_MSG(out_len == want_len && (len == 0 || memcmp(in, want, want_len) == 0), "%s in place", text);
 }

@@ -55,7 +55,6 @@ static uint32_t wait_for(struct poller *p, uint64_t tag, uint32_t wanted)
     return flags;
 }
 
-/* kqueue tells of an end of file once more on its own filter: only silence is silence */
 static void check_silent(struct poller *p, int timeout_ms)
 {
     struct poller_event event;
@@ -280,6 +279,24 @@ TEST("reports room to write when it was asked for, and only then")
             CHECK(wait_for(p, 7, POLLER_WRITE) & POLLER_WRITE);
             check_silent(p, 0);
         }
+        close_pair(&pair);
+    }
+}
+
+TEST("reports room to write for a peer that has ended its own stream and waits for the answer")
+{
+    struct poller *p;
+    FOR_EACH_POLLER(p)
+    {
+        struct pair pair = unix_pair(4096, 4096);
+        CHECK(poller_add_connection(p, pair.near, 7) == 0);
+        must(shutdown(pair.far, SHUT_WR) == 0, "shutdown");
+        wait_for(p, 7, POLLER_READ);
+        fill_socket(pair.near);
+        CHECK(poller_arm(p, pair.near, 7, POLLER_WRITE) == 0);
+        check_silent(p, 0);
+        receive_all(pair.far);
+        wait_for(p, 7, POLLER_WRITE);
         close_pair(&pair);
     }
 }

@@ -310,14 +310,17 @@ TEST("§5.1 refuses every octet in a field name that is no tchar")
 {
     char message[128];
     for (int c = 0; c < 256; c++) {
-        size_t len = with_octet(message, "GET / HTTP/1.1\r\nA", c, "b: a value that makes the line long\r\n\r\n");
+        size_t len =
+            with_octet(message, "GET / HTTP/1.1\r\nA", c, "b: a value that makes the line long\r\n\r\n");
         struct verdict *v = feed(message, len);
         if (in_set((char)c, token_specials) || c == ':')
             CHECK_STATUS(v, HEAD_DONE, REQUEST_OK);
         else
             CHECK_STATUS(v, HEAD_ERROR, REQUEST_FIELD_NAME_INVALID);
     }
-    REFUSE(FIELD("\xa0" "Content-Length: 5"), REQUEST_FIELD_NAME_INVALID);
+    REFUSE(FIELD("\xa0"
+                 "Content-Length: 5"),
+           REQUEST_FIELD_NAME_INVALID);
     REFUSE(FIELD("Content-Length\x85: 5"), REQUEST_FIELD_NAME_INVALID);
 }
 
@@ -329,7 +332,8 @@ TEST("§5.1 trims SP and HTAB around a value, and nothing else")
     CHECK(text_is(text, h->fields[0].value_at, h->fields[0].value_len, "b \t c"));
     CHECK(h->fields[1].value_len == 0 && h->fields[2].value_len == 0 && h->fields[4].value_len == 0);
     CHECK(text_is(text, h->fields[3].value_at, h->fields[3].value_len, "e"));
-    static const char nbsp[] = FIELD("a:\xa0" "b\x85");
+    static const char nbsp[] = FIELD("a:\xa0"
+                                     "b\x85");
     h = &feed(nbsp, sizeof nbsp - 1)->head;
     CHECK(h->fields[0].value_len == 3);
     REFUSE(FIELD("Transfer-Encoding: \vchunked"), REQUEST_FIELD_VALUE_INVALID);
@@ -380,26 +384,49 @@ TEST("§5 recognises the fields that it needs by their whole name, whatever thei
         const char *name;
         enum field_id id;
     } names[] = {
-        {"Connection", FIELD_CONNECTION}, {"Content-Length", FIELD_CONTENT_LENGTH},
-        {"Content-Type", FIELD_CONTENT_TYPE}, {"Cookie", FIELD_COOKIE}, {"Expect", FIELD_EXPECT},
-        {"Host", FIELD_HOST}, {"Proxy", FIELD_PROXY}, {"Transfer-Encoding", FIELD_TRANSFER_ENCODING},
-        {"content-length", FIELD_CONTENT_LENGTH}, {"CONTENT-LENGTH", FIELD_CONTENT_LENGTH},
-        {"tRANSFER-eNCODING", FIELD_TRANSFER_ENCODING}, {"hOST", FIELD_HOST}, {"pROXY", FIELD_PROXY},
-        {"Content", FIELD_OTHER}, {"Content-Lengt", FIELD_OTHER}, {"Content-Lengths", FIELD_OTHER},
-        {"Content.Length", FIELD_OTHER}, {"Content-Typo", FIELD_OTHER}, {"Hos", FIELD_OTHER},
-        {"Hosts", FIELD_OTHER}, {"Cookie2", FIELD_OTHER}, {"Transfer-Encodin", FIELD_OTHER},
-        {"Transfer.Encoding", FIELD_OTHER}, {"Transfer-Encodinh", FIELD_OTHER}, {"Prox-", FIELD_OTHER},
-        {"Connectiom", FIELD_OTHER}, {"Expecd", FIELD_OTHER}, {"Coookie", FIELD_OTHER}, {"Cooxie", FIELD_OTHER},
-        {"Host_", FIELD_UNDERSCORE}, {"content_length", FIELD_UNDERSCORE}, {"_", FIELD_UNDERSCORE},
-        {"Transfer_Encoding", FIELD_UNDERSCORE}, {"a-name-of-more-than-one-block-of-octets_", FIELD_UNDERSCORE},
-        {"a-name-of-more-than-one-block-of-octets", FIELD_OTHER}, {"X-H", FIELD_OTHER},
+        {"Connection", FIELD_CONNECTION},
+        {"Content-Length", FIELD_CONTENT_LENGTH},
+        {"Content-Type", FIELD_CONTENT_TYPE},
+        {"Cookie", FIELD_COOKIE},
+        {"Expect", FIELD_EXPECT},
+        {"Host", FIELD_HOST},
+        {"Proxy", FIELD_PROXY},
+        {"Transfer-Encoding", FIELD_TRANSFER_ENCODING},
+        {"content-length", FIELD_CONTENT_LENGTH},
+        {"CONTENT-LENGTH", FIELD_CONTENT_LENGTH},
+        {"tRANSFER-eNCODING", FIELD_TRANSFER_ENCODING},
+        {"hOST", FIELD_HOST},
+        {"pROXY", FIELD_PROXY},
+        {"Content", FIELD_OTHER},
+        {"Content-Lengt", FIELD_OTHER},
+        {"Content-Lengths", FIELD_OTHER},
+        {"Content.Length", FIELD_OTHER},
+        {"Content-Typo", FIELD_OTHER},
+        {"Hos", FIELD_OTHER},
+        {"Hosts", FIELD_OTHER},
+        {"Cookie2", FIELD_OTHER},
+        {"Transfer-Encodin", FIELD_OTHER},
+        {"Transfer.Encoding", FIELD_OTHER},
+        {"Transfer-Encodinh", FIELD_OTHER},
+        {"Prox-", FIELD_OTHER},
+        {"Connectiom", FIELD_OTHER},
+        {"Expecd", FIELD_OTHER},
+        {"Coookie", FIELD_OTHER},
+        {"Cooxie", FIELD_OTHER},
+        {"Host_", FIELD_UNDERSCORE},
+        {"content_length", FIELD_UNDERSCORE},
+        {"_", FIELD_UNDERSCORE},
+        {"Transfer_Encoding", FIELD_UNDERSCORE},
+        {"a-name-of-more-than-one-block-of-octets_", FIELD_UNDERSCORE},
+        {"a-name-of-more-than-one-block-of-octets", FIELD_OTHER},
+        {"X-H", FIELD_OTHER},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char message[128];
         int len = snprintf(message, sizeof message, "GET / HTTP/1.1\r\n%s: 1\r\n\r\n", names[i].name);
         struct verdict *v = feed(message, (size_t)len);
-        CHECK_MSG(v->status == HEAD_DONE && v->head.field_count == 1 && v->fields[0].id == names[i].id, "%s: id %u",
-                  names[i].name, v->fields[0].id);
+        CHECK_MSG(v->status == HEAD_DONE && v->head.field_count == 1 && v->fields[0].id == names[i].id,
+                  "%s: id %u", names[i].name, v->fields[0].id);
         CHECK(v->head.ids_seen == 1u << names[i].id);
     }
 }

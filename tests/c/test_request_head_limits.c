@@ -35,20 +35,25 @@ TEST("an error before the limit goes before it, one behind it does not count")
     CHECK_STATUS(LIMITED("GET / HTTP/2.0\r\n", 14, 99, 9, 999), HEAD_ERROR, REQUEST_VERSION_UNSUPPORTED);
     CHECK_STATUS(LIMITED("GET / HTTP/2.0\r\n", 13, 99, 9, 999), HEAD_ERROR, REQUEST_LINE_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\1\r\n", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\1\r\n", 99, 6, 9, 999), HEAD_ERROR, REQUEST_FIELD_VALUE_INVALID);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\rd\r\n", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\rd\r\n", 99, 6, 9, 999), HEAD_ERROR, REQUEST_FIELD_VALUE_INVALID);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\1\r\n", 99, 6, 9, 999), HEAD_ERROR,
+                 REQUEST_FIELD_VALUE_INVALID);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\rd\r\n", 99, 5, 9, 999), HEAD_ERROR,
+                 REQUEST_FIELD_TOO_LONG);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\rd\r\n", 99, 6, 9, 999), HEAD_ERROR,
+                 REQUEST_FIELD_VALUE_INVALID);
 }
 
 TEST("a field line of exactly the limit is accepted, one octet more is too long")
 {
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: cd\r\n\r\n", 99, 6, 9, 999), HEAD_DONE, REQUEST_OK);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: cd\r\n\r\n", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: cd\r\n\r\n", 99, 5, 9, 999), HEAD_ERROR,
+                 REQUEST_FIELD_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: cd", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nabcdef", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na_cdef", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na_: cd\r\n\r\n", 99, 6, 9, 999), HEAD_DONE, REQUEST_OK);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na_: cd\r\n\r\n", 99, 5, 9, 999), HEAD_ERROR, REQUEST_FIELD_TOO_LONG);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na_: cd\r\n\r\n", 99, 5, 9, 999), HEAD_ERROR,
+                 REQUEST_FIELD_TOO_LONG);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\nab: c\r", 99, 5, 9, 999), HEAD_PARTIAL, REQUEST_OK);
 }
 
@@ -56,10 +61,12 @@ TEST("as many fields as the limit are accepted, the first octet of one more is r
 {
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\n\r\n", 99, 99, 2, 999), HEAD_DONE, REQUEST_OK);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\n", 99, 99, 2, 999), HEAD_PARTIAL, REQUEST_OK);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\ne", 99, 99, 2, 999), HEAD_ERROR, REQUEST_FIELDS_TOO_MANY);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\ne", 99, 99, 2, 999), HEAD_ERROR,
+                 REQUEST_FIELDS_TOO_MANY);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\ne:f\r\n\r\n", 99, 99, 2, 999), HEAD_ERROR,
                  REQUEST_FIELDS_TOO_MANY);
-    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\n e", 99, 99, 2, 999), HEAD_ERROR, REQUEST_FIELDS_TOO_MANY);
+    CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc:d\r\n e", 99, 99, 2, 999), HEAD_ERROR,
+                 REQUEST_FIELDS_TOO_MANY);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na:b\r\nc_:d\r\n\r\n", 99, 99, 1, 999), HEAD_ERROR,
                  REQUEST_FIELDS_TOO_MANY);
     CHECK_STATUS(LIMITED("GET / HTTP/1.1\r\na", 99, 99, 0, 999), HEAD_ERROR, REQUEST_FIELDS_TOO_MANY);
@@ -161,7 +168,8 @@ static const char *const seeds[] = {
 /* Change a few octets, at times cut or double a piece; the new length. */
 static size_t mutate(char *text, size_t len, size_t cap)
 {
-    static const char interesting[] = "\r\n\r\n :\t%?*_/[]@\0\x7f\x80\xff" "aHZ019\"<{|";
+    static const char interesting[] = "\r\n\r\n :\t%?*_/[]@\0\x7f\x80\xff"
+                                      "aHZ019\"<{|";
     for (uint64_t changes = next_random() % 4; changes > 0 && len > 0; changes--) {
         size_t at = (size_t)(next_random() % len), piece = 1 + (size_t)(next_random() % 40);
         switch (next_random() % 4) {

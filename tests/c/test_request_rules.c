@@ -32,9 +32,11 @@ static void check_keep_alive(const char *text, size_t len, bool want)
 }
 
 #define HEAD_1(minor, fields) "GET / HTTP/1." #minor "\r\n" fields "\r\n\r\n"
-#define RULES(minor, fields, error) check_error(HEAD_1(minor, fields), sizeof(HEAD_1(minor, fields)) - 1, error)
-#define KEEP_ALIVE(minor, fields, want) \
-    check_keep_alive(HEAD_1(minor, "Host: a\r\n" fields), sizeof(HEAD_1(minor, "Host: a\r\n" fields)) - 1, want)
+#define RULES(minor, fields, error) \
+    check_error(HEAD_1(minor, fields), sizeof(HEAD_1(minor, fields)) - 1, error)
+#define KEEP_ALIVE(minor, fields, want)                                                                    \
+    check_keep_alive(HEAD_1(minor, "Host: a\r\n" fields), sizeof(HEAD_1(minor, "Host: a\r\n" fields)) - 1, \
+                     want)
 
 static void check_authority(const char *text, bool want)
 {
@@ -78,7 +80,8 @@ TEST("RFC 3986 §3.2.2 refuses octets that no name has, userinfo, and an empty h
     INVALID("a|b");
     INVALID("a\"b");
     INVALID("<a>");
-    INVALID("b\xc3\xbc" "cher.example");
+    INVALID("b\xc3\xbc"
+            "cher.example");
     INVALID("a%");
     INVALID("a%4");
     INVALID("a%4g");

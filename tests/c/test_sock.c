@@ -260,6 +260,9 @@ TEST("never raises SIGPIPE, whatever the disposition")
         close_pair(&pair);
     }
     close(file);
+    sigset_t blocked, pending; /* and the thread's signals are as they were */
+    CHECK(pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, SIGPIPE) == 0);
+    CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 0);
 }
 
 /* ---- files ---- */

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from wire import request
 
 Application = Callable[..., Iterable[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def no_traceback_is_kept(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """pytest keeps what was logged, with its tracebacks, and these keep responses alive: see nothing_is_left."""
+    yield
+    caplog.get_records("call").clear()
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def slow(serve: Callable[..., Any]) -> Callable[..., Slow]:
 class Blocks:
     """An iterable that says what is done to it.
 
-    blocks: bytes are yielded, exceptions raised.  asked: calls of next(); closed: calls of close().
+    blocks: classes of exceptions are raised, all else is yielded.  asked: calls of next(); closed: calls of close().
     """
 
     def __init__(self, blocks: Iterable[Any], close_error: BaseException | None = None) -> None:
@@ -109,7 +116,7 @@ class Blocks:
     def __next__(self) -> Any:
         self.asked += 1
         block = next(self._blocks)
-        if isinstance(block, BaseException):
+        if isinstance(block, type) and issubclass(block, BaseException):
             raise block
         return block
 
@@ -122,5 +129,3 @@ class Blocks:
 @pytest.fixture
 def blocks() -> type[Blocks]:
     return Blocks
-
-

@@ -86,7 +86,9 @@ class TestRequestTarget:
     def test_refuses_an_octet_that_no_query_has(self, refuses, octet):
         refuses(target(b"/?a" + octet + b"b"), "REQUEST_TARGET_INVALID")
 
-    @pytest.mark.parametrize("word", [b"a", b"index.html", b"?a=b", b"a/b", b".", b"%2F", b"example.com", b"a:80"], ids=repr)
+    @pytest.mark.parametrize(
+        "word", [b"a", b"index.html", b"?a=b", b"a/b", b".", b"%2F", b"example.com", b"a:80"], ids=repr
+    )
     def test_refuses_a_target_that_has_none_of_the_forms(self, refuses, word):
         refuses(target(word), "REQUEST_TARGET_INVALID")
 
@@ -124,7 +126,9 @@ class TestOriginForm:
         assert environ["RAW_URI"] == environ["REQUEST_URI"] == sent
         assert environ["SCRIPT_NAME"] == ""
 
-    @pytest.mark.parametrize("path", [b"/%", b"/%2", b"/%zz", b"/%2g", b"/%%20", b"/a%?b", b"/%+1", b"/%u0041"], ids=repr)
+    @pytest.mark.parametrize(
+        "path", [b"/%", b"/%2", b"/%zz", b"/%2g", b"/%%20", b"/a%?b", b"/%+1", b"/%u0041"], ids=repr
+    )
     def test_refuses_a_percent_sign_without_two_hex_digits_in_the_path(self, refuses, path):
         refuses(target(path), "REQUEST_TARGET_INVALID")
 

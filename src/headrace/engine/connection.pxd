@@ -12,12 +12,11 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from headrace.engine.body cimport BodyBudget, BodyReceiver, BodySource, RequestBody
-from headrace.engine.csrc cimport (
-    buffer, chunk_decoder, deadline, deadline_queue, field_line, framing, head_limits, outbox, poller, request_error, request_head,
-    request_rules)
-from headrace.engine.environ cimport EnvironTemplate, FieldMemo
+from headrace.engine.body cimport BodyBudget, BodyReceiver, RequestBody
+from headrace.engine.csrc cimport buffer, deadline, deadline_queue, outbox, poller, request_error
+from headrace.engine.head cimport HeadPlace, HeadReader
 from headrace.engine.response cimport Response, response_defaults
+from headrace.engine.stream cimport StreamSource
 
 cdef enum connection_state:
     IDLE      # between requests, nothing received of the next
@@ -45,7 +44,6 @@ cdef class LoopBase:
     cdef bint stopping
 
     # settings, in the units of their names
-    cdef head_limits limits
     cdef response_defaults defaults
     cdef int64_t body_bytes_max
     cdef int64_t body_memory_bytes_max
@@ -57,8 +55,7 @@ cdef class LoopBase:
     cdef BodyBudget budget
 
     # scratch of the running thread
-    cdef request_head head
-    cdef field_line *fields          # limits.fields_max
+    cdef HeadReader heads
     cdef char *receive_scratch       # RECEIVE_BYTES
     cdef char *send_scratch          # answers_bytes_max + RESPONSE_ROOM_BYTES
     cdef size_t send_scratch_bytes
@@ -81,11 +78,8 @@ cdef class LoopBase:
     cdef RequestBody take_empty_body(self)
 
 
-cdef class Connection:
+cdef class Connection(HeadPlace):
     cdef LoopBase loop
-    cdef EnvironTemplate template
-    cdef object remote_addr          # str
-    cdef object remote_port          # str
     cdef int fd
     cdef uint64_t tag                # generation and fd, for the poller
     cdef connection_state state
@@ -100,8 +94,6 @@ cdef class Connection:
     cdef deadline timer
 
     cdef buffer input                # received, not yet understood
-    cdef request_head *partial       # a head that is not complete: where the parser has got to
-    cdef FieldMemo memo
     cdef outbox out
 
     # the request being served
@@ -135,22 +127,14 @@ cdef class Connection:
     cdef int serve_kept_input(self) except -1
     cdef size_t serve(self, const char *at, size_t len) except? 0
     cdef size_t take_head(self, const char *at, size_t len) except? 0
-    cdef size_t take_same_head(self, const char *at, size_t len) except? 0
-    cdef bint fields_as_before(self, const request_head *head, const char *at, size_t len) noexcept
-    cdef size_t take_new_fields(self, const char *at, size_t len) except? 0
-    cdef int head_incomplete(self, const request_head *head) except -1
-    cdef size_t take_same_fields(self, const char *at, size_t len) except? 0
-    cdef void restore_partial(self, request_head *head) noexcept
-    cdef bint begin_request(self, const request_head *head, const request_rules *rules, framing body_framing,
-                           uint64_t body_bytes, const char *rest, size_t rest_len) except -1
+    cdef bint begin_request(self, const char *rest, size_t rest_len) except -1
     cdef int send_continue(self) except -1
-    cdef int begin_body(self, framing body_framing, uint64_t body_bytes) except -1
+    cdef int begin_body(self) except -1
     cdef size_t take_body(self, const char *at, size_t len) except? 0
     cdef bint body_is_too_slow(self) noexcept
 
     # answering
-    cdef int run_streaming(self, framing body_framing, uint64_t body_bytes, bint expects_continue,
-                           const char *rest, size_t rest_len) except -1
+    cdef int run_streaming(self, const char *rest, size_t rest_len) except -1
     cdef int end_stream(self, Response response) except -1
     cdef int run_application(self, RequestBody body) except -1
     cdef int after_run(self, Response response) except -1
@@ -159,6 +143,7 @@ cdef class Connection:
     cdef int cut(self, Response response) except -1
     cdef int emit_record(self, int status, int64_t body_bytes) except -1
     cdef int refuse(self, request_error error) except -1
+    cdef bytes server_lines(self)
     cdef int refuse_now(self, request_error error) except -1
     cdef int ensure_room(self) except -1
     cdef bint flush(self) except -1
@@ -170,21 +155,3 @@ cdef class Connection:
     cdef int drain(self) except -1
     cdef void move(self, connection_state state) noexcept
 
-
-cdef class StreamSource(BodySource):
-    # The body of a connection that the application reads as it arrives (--stream-request-body).  Runs on the
-    # thread of the application, which waits here for a slow client.
-    cdef Connection connection       # None once the request is over
-    cdef Response response
-    cdef buffer rest                 # received, not yet read
-    cdef chunk_decoder decoder
-    cdef bint chunked
-    cdef bint complete
-    cdef bint expects_continue
-    cdef int64_t left_bytes
-    cdef int64_t got_bytes
-
-    cdef int receive_more(self) except -1
-    cdef bytes decode(self, size_t bytes_max)
-    cdef bytes decode_chunks(self)
-    cdef int check_total(self, int64_t more) except -1

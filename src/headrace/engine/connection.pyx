@@ -9,28 +9,27 @@ import logging
 import time
 import traceback
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.dict cimport PyDict_Copy, PyDict_SetItem
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.dict cimport PyDict_SetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
-from headrace.engine.body cimport (
-    BODY_COMPLETE, BODY_MORE, BODY_REFUSED, BodyReceiver, BodySource, RequestBody, body_status)
+from headrace.engine.body cimport BODY_MORE, BODY_REFUSED, BodyReceiver, RequestBody, body_status
 from headrace.engine.csrc cimport (
-    BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, CHUNK_MORE, FRAMING_CHUNKED, FRAMING_ERROR, FRAMING_LENGTH, FRAMING_NONE,
-    HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, POLLER_READ, POLLER_WRITE, REQUEST_APPLICATION_FAILED, REQUEST_BODY_TIMEOUT,
-    REQUEST_BODY_TOO_LONG, REQUEST_HEAD_TIMEOUT, REQUEST_HEAD_TOO_LONG, REQUEST_OK, SOCK_AGAIN, SOCK_EOF, SOCK_OK,
-    TARGET_ORIGIN, buffer_append, buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_decoder,
-    chunk_decoder_reset, chunk_status, deadline_arm, deadline_disarm, deadline_init, deadline_queue, field_line,
-    framing, framing_decide, head_status, outbox_borrow, outbox_flush, outbox_free, outbox_init, outbox_is_empty,
-    outbox_keep, outbox_pending_bytes, outbox_reserve, outbox_rewind, poller_add_connection, poller_arm,
-    request_error, request_fields_parse, request_head, request_head_reset, request_line_parse, request_rules,
-    request_rules_check, sock_close, sock_recv, sock_reset_on_close, sock_shutdown_write, sock_status, sock_wait)
+    BUFFER_OK, FRAMING_CHUNKED, FRAMING_LENGTH, FRAMING_NONE, HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, POLLER_READ,
+    POLLER_WRITE, REQUEST_APPLICATION_FAILED, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, REQUEST_HEAD_TIMEOUT,
+    SOCK_AGAIN, SOCK_EOF, SOCK_OK, buffer_append, buffer_consume, buffer_free, chunk_decoder_reset, deadline_arm,
+    deadline_disarm, deadline_init, deadline_queue, head_status, outbox_borrow, outbox_flush, outbox_free,
+    outbox_init, outbox_is_empty, outbox_keep, outbox_pending_bytes, outbox_reserve, outbox_rewind,
+    poller_add_connection, poller_arm, request_error, sock_close, sock_recv, sock_reset_on_close,
+    sock_shutdown_write, sock_status)
 from headrace.engine.debug cimport HEADRACE_DEBUG, count_object
-from headrace.engine.environ cimport EnvironTemplate, FieldMemo
-from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response
+from headrace.engine.environ cimport EnvironTemplate
+from headrace.engine.head cimport HeadReader
+from headrace.engine.record import AccessRecord
+from headrace.engine.response cimport DATE_LINE_BYTES, RESPONSE_ROOM_BYTES, Response
+from headrace.engine.stream cimport StreamSource
+from headrace.engine.stream import BodyRefused
 from headrace.errors import REFUSALS, ClientDisconnected
 
 cdef extern from "Python.h":
@@ -41,6 +40,8 @@ log = logging.getLogger("headrace")
 cdef str WSGI_INPUT = "wsgi.input"
 cdef str WSGI_EARLY_HINTS = "wsgi.early_hints"
 cdef str CONTENT_LENGTH = "CONTENT_LENGTH"
+
+SERVER_LINE = b"Server: headrace\r\n"
 
 cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
 cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -55,42 +56,6 @@ LEGAL_MOVES[<int>APP] = 1 << IDLE | 1 << WRITE | 1 << CLOSED
 LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << LINGER | 1 << CLOSED
 LEGAL_MOVES[<int>LINGER] = 1 << CLOSED
 LEGAL_MOVES[<int>CLOSED] = 0
-
-
-class AccessRecord:
-    """What happened to one request, for the access log.
-
-    time_s: when it began, seconds since the epoch.  duration_s: until its last octet was handed to the kernel or
-    left waiting for the client.  response_bytes: octets of the body.  method, target, protocol: str as sent (latin-1),
-    "" when the request was refused before they were known.  referer, user_agent: str or None.
-    """
-
-    __slots__ = ("duration_s", "method", "protocol", "referer", "remote_addr", "remote_user", "response_bytes",
-                 "status", "target", "time_s", "user_agent")
-
-    def __init__(self, environ, remote_addr, time_s):
-        self.remote_addr = remote_addr
-        self.remote_user = None
-        self.status = 0
-        self.response_bytes = 0
-        self.time_s = time_s
-        self.duration_s = 0.0
-        self.method = environ.get("REQUEST_METHOD", "")
-        self.target = environ.get("RAW_URI", "")
-        self.protocol = environ.get("SERVER_PROTOCOL", "")
-        self.referer = environ.get("HTTP_REFERER")
-        self.user_agent = environ.get("HTTP_USER_AGENT")
-
-
-class BodyRefused(ClientDisconnected):
-    """A body that is read as it arrives has turned out to be malformed, too long or too slow.
-
-    error: the ``enum request_error``.
-    """
-
-    def __init__(self, error):
-        super().__init__(REFUSAL_LIST[error].explanation)
-        self.error = error
 
 
 cdef class LoopBase:
@@ -144,7 +109,6 @@ cdef class Connection:
         deadline_disarm(&self.timer)
         buffer_free(&self.input)
         outbox_free(&self.out)
-        PyMem_Free(self.partial)
         count_object(b"Connection", -1)
 
     cdef void move(self, connection_state state) noexcept:
@@ -254,7 +218,7 @@ cdef class Connection:
 
     cdef int keep_rest(self, const char *at, size_t len) except -1:
         # Bounded: reading stops while a request is served, so what is kept is a part of a head and one receive.
-        if buffer_append(&self.input, at, len, self.loop.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
+        if buffer_append(&self.input, at, len, self.loop.heads.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
             raise MemoryError("no memory for what a client sent")
         return 0
 
@@ -272,7 +236,7 @@ cdef class Connection:
             if self.state == BODY:
                 step = self.take_body(at + used, len - used)
             else:
-                if self.out.end - self.out.start >= self.loop.answers_bytes_max and not self.flush():
+                if self.out.end >= self.loop.answers_bytes_max and not self.flush():
                     break
                 step = self.take_head(at + used, len - used)
                 if step == 0:
@@ -329,140 +293,58 @@ cdef class Connection:
 
     cdef size_t take_head(self, const char *at, size_t len) except? 0:
         """Take one request head and run what it asks for, or begin its body.  Octets consumed, 0: it is incomplete."""
-        cdef request_head *head = &self.loop.head
-        cdef head_status status
-        if self.memo is not None and self.partial is NULL:
-            if self.memo.len <= len and self.memo.len and memcmp(at, self.memo.bytes, self.memo.len) == 0:
-                return self.take_same_head(at, len)
-        self.restore_partial(head)
-        status = request_line_parse(head, at, len, &self.loop.limits)
-        if status == HEAD_DONE:
-            if self.fields_as_before(head, at, len):
-                return self.take_same_fields(at, len)
-            status = request_fields_parse(head, at, len, &self.loop.limits)
-        if status == HEAD_DONE:
-            return self.take_new_fields(at, len)
-        if status == HEAD_ERROR:
-            self.refuse(head.error)
-            return len
-        self.head_incomplete(head)
-        return 0
-
-    cdef size_t take_same_head(self, const char *at, size_t len) except? 0:
-        """The head is the previous one again, octet by octet."""
-        cdef FieldMemo memo = self.memo
-        cdef size_t used = memo.len
-        memo.misses = 0
-        self.environ = <dict>PyDict_Copy(memo.environ)
-        if self.begin_request(&memo.head, &memo.rules, memo.body_framing, memo.body_bytes, at + used, len - used):
-            return len
-        return used
-
-    cdef bint fields_as_before(self, const request_head *head, const char *at, size_t len) noexcept:
-        """Do the octets behind the request line equal the previous request's, and mean the same?"""
-        cdef FieldMemo memo = self.memo
-        cdef size_t fields_bytes
-        if memo is None or memo.len == 0 or head.field_count or head.next != head.fields_at:
-            return False
-        fields_bytes = memo.len - memo.fields_at
-        return (head.form == TARGET_ORIGIN and head.minor_version == memo.head.minor_version
-                and len - head.fields_at >= fields_bytes
-                and head.fields_at - head.started_at + fields_bytes <= self.loop.limits.head_bytes_max
-                and memcmp(at + head.fields_at, memo.bytes + memo.fields_at, fields_bytes) == 0)
-
-    cdef size_t take_same_fields(self, const char *at, size_t len) except? 0:
-        cdef FieldMemo memo = self.memo
-        cdef request_head *head = &self.loop.head
-        cdef size_t used = head.fields_at + memo.len - memo.fields_at
-        memo.misses = 0
-        self.environ = <dict>PyDict_Copy(memo.environ)
-        self.template.set_request_line(self.environ, head, at)
-        if self.begin_request(head, &memo.rules, memo.body_framing, memo.body_bytes, at + used, len - used):
-            return len
-        return used
-
-    cdef size_t take_new_fields(self, const char *at, size_t len) except? 0:
-        """A complete head: apply the rules that go across its fields, decide the framing, build environ."""
-        cdef request_head *head = &self.loop.head
-        cdef request_rules rules
+        cdef HeadReader heads = self.loop.heads
+        cdef head_status status = heads.read(self, at, len)
         cdef size_t used
-        cdef uint64_t body_bytes = 0
-        cdef request_error error = request_rules_check(head, at, &rules)
-        cdef framing body_framing = FRAMING_NONE
-        if error == REQUEST_OK:
-            body_framing = framing_decide(head, at, &body_bytes, &error)
-            if body_framing == FRAMING_LENGTH and body_bytes > <uint64_t>self.loop.body_bytes_max:
-                error = REQUEST_BODY_TOO_LONG
-        if error != REQUEST_OK:
-            self.refuse(error)
+        self.to_head = heads.to_head
+        if status == HEAD_PARTIAL:
+            if self.state == IDLE:
+                self.move(HEAD)
+                deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)  # one for the whole head
+            return 0
+        if status == HEAD_DONE and heads.body_framing == FRAMING_LENGTH:
+            if heads.body_bytes > <uint64_t>self.loop.body_bytes_max:
+                status = HEAD_ERROR
+                heads.error = REQUEST_BODY_TOO_LONG
+        if status == HEAD_ERROR:
+            self.refuse(heads.error)
             return len
-        self.environ = self.template.build(head, at, &rules, self.remote_addr, self.remote_port)
-        if rules.keep_alive:
-            if self.memo is None:
-                self.memo = FieldMemo()
-            else:
-                self.memo.misses += 1
-            self.memo.remember(at, head, &rules, body_framing, body_bytes, self.environ)
-        used = head.next  # the loop's scratch head serves another request by the time this one is answered
-        if self.begin_request(head, &rules, body_framing, body_bytes, at + used, len - used):
-            return len
-        return used
-
-    cdef void restore_partial(self, request_head *head) noexcept:
-        """Go on where the parser stopped when the head was last found incomplete."""
-        if self.partial is NULL:
-            request_head_reset(head, self.loop.fields)
-            return
-        head[0] = self.partial[0]
-        head.fields = self.loop.fields
-        memcpy(head.fields, <char *>self.partial + sizeof(request_head), head.field_count * sizeof(field_line))
-        PyMem_Free(self.partial)
-        self.partial = NULL
-
-    cdef int head_incomplete(self, const request_head *head) except -1:
-        """Keep the parser's place, and give the whole head its one deadline."""
-        cdef size_t fields_bytes = head.field_count * sizeof(field_line)
-        self.partial = <request_head *>PyMem_Malloc(sizeof(request_head) + fields_bytes)
-        if self.partial is NULL:
-            raise MemoryError
-        self.partial[0] = head[0]
-        memcpy(<char *>self.partial + sizeof(request_head), head.fields, fields_bytes)
-        if self.state == IDLE:
-            self.move(HEAD)
-            deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
-        return 0
+        used = heads.used  # the reader serves another request by the time this one is answered
+        return len if self.begin_request(at + used, len - used) else used
 
     # ---- the body ----
 
-    cdef bint begin_request(self, const request_head *head, const request_rules *rules, framing body_framing,
-                            uint64_t body_bytes, const char *rest, size_t rest_len) except -1:
+    cdef bint begin_request(self, const char *rest, size_t rest_len) except -1:
         """The head is accepted: run the application, or first receive the body.
 
         rest: what came behind the head.  True: it has been taken, as the beginning of a streamed body.
         """
-        self.http_1_1 = head.minor_version == 1
-        self.to_head = head.method_is_head
-        self.keep_alive = rules.keep_alive and self.loop.keep_alive
+        cdef HeadReader heads = self.loop.heads
+        self.environ = heads.environ
+        heads.environ = None
+        self.http_1_1 = heads.http_1_1
+        self.keep_alive = heads.keep_alive and self.loop.keep_alive
         if self.loop.access_log is not None:
             self.record = AccessRecord(self.environ, self.remote_addr, time.time())
-        if body_framing == FRAMING_NONE or (body_framing == FRAMING_LENGTH and body_bytes == 0):
+        if heads.body_framing == FRAMING_NONE or (heads.body_framing == FRAMING_LENGTH and heads.body_bytes == 0):
             self.run_application(self.loop.take_empty_body())
             return False
         if self.loop.stream_bodies:
-            self.run_streaming(body_framing, body_bytes, rules.expect_continue, rest, rest_len)
+            self.run_streaming(rest, rest_len)
             return True
-        self.begin_body(body_framing, body_bytes)
-        if rules.expect_continue and rest_len == 0:
+        self.begin_body()
+        if heads.expect_continue and rest_len == 0:
             self.send_continue()
         return False
 
-    cdef int begin_body(self, framing body_framing, uint64_t body_bytes) except -1:
+    cdef int begin_body(self) except -1:
+        cdef HeadReader heads = self.loop.heads
         cdef BodyReceiver receiver = BodyReceiver()
-        receiver.chunked = body_framing == FRAMING_CHUNKED
-        receiver.left_bytes = <int64_t>body_bytes
+        receiver.chunked = heads.body_framing == FRAMING_CHUNKED
+        receiver.left_bytes = <int64_t>heads.body_bytes
         receiver.bytes_max = self.loop.body_bytes_max
         receiver.memory_bytes_max = self.loop.body_memory_bytes_max
-        receiver.limits = &self.loop.limits
+        receiver.limits = &heads.limits
         receiver.budget = self.loop.budget
         receiver.spool_folder = self.loop.spool_folder
         chunk_decoder_reset(&receiver.decoder)
@@ -512,15 +394,18 @@ cdef class Connection:
 
     # ---- the application ----
 
-    cdef int run_streaming(self, framing body_framing, uint64_t body_bytes, bint expects_continue,
-                           const char *rest, size_t rest_len) except -1:
+    cdef int run_streaming(self, const char *rest, size_t rest_len) except -1:
         """--stream-request-body: the application reads as the body arrives."""
+        cdef HeadReader heads = self.loop.heads
         cdef StreamSource source = StreamSource()
         cdef RequestBody body = RequestBody()
-        source.connection = self
-        source.chunked = body_framing == FRAMING_CHUNKED
-        source.left_bytes = <int64_t>body_bytes
-        source.expects_continue = expects_continue and rest_len == 0
+        source.fd = self.fd
+        source.limits = &heads.limits
+        source.timeout_ms = <int>self.loop.body_deadlines.duration_ms
+        source.bytes_max = self.loop.body_bytes_max
+        source.chunked = heads.body_framing == FRAMING_CHUNKED
+        source.left_bytes = <int64_t>heads.body_bytes
+        source.expects_continue = heads.expect_continue and rest_len == 0
         if buffer_append(&source.rest, rest, rest_len, rest_len) != BUFFER_OK:
             raise MemoryError
         body.source = source
@@ -531,7 +416,6 @@ cdef class Connection:
         """The request is over.  What the application did not read cannot be told from the next request: close."""
         cdef StreamSource source = self.stream
         self.stream = None
-        source.connection = None
         source.response = None
         if source.is_complete():
             self.input_after_stream = source
@@ -591,7 +475,6 @@ cdef class Connection:
         cdef request_error refusal = REQUEST_APPLICATION_FAILED
         response.suspended = None
         if self.stream is not None:
-            self.stream.connection = None
             self.stream.response = None
             self.stream = None
         if isinstance(error, BodyRefused):
@@ -656,15 +539,18 @@ cdef class Connection:
         self.receiver = None
         self.closing = True
         self.lingering = True
-        text = refusal_text(refusal, self.loop.defaults.date_line[:37] if self.loop.defaults.add_date else b"",
-                            self.loop.defaults.add_server, self.to_head and error == REQUEST_APPLICATION_FAILED)
+        text = refusal.response(self.server_lines(), self.to_head)
         self.ensure_room()
         memcpy(self.out.bytes + self.out.end, <const char *>text, len(text))
         self.out.end += len(text)
         log.debug("refused: %d %s (%s)", refusal.status, refusal.explanation, refusal.section)
         if self.loop.access_log is not None:
-            self.emit_record(refusal.status, len(refusal.explanation) + 1)
+            self.emit_record(refusal.status, 0 if self.to_head else len(refusal.body()))
         return 0
+
+    cdef bytes server_lines(self):
+        lines = self.loop.defaults.date_line[:DATE_LINE_BYTES] if self.loop.defaults.add_date else b""
+        return lines + SERVER_LINE if self.loop.defaults.add_server else lines
 
     cdef int refuse_now(self, request_error error) except -1:
         """The same from a deadline, when nothing is being served."""
@@ -769,99 +655,6 @@ cdef class Connection:
         return self.watch(POLLER_READ)
 
 
-cdef class StreamSource(BodySource):
-
-    def __dealloc__(self):
-        buffer_free(&self.rest)
-
-    cdef bint is_complete(self) noexcept:
-        return self.complete or (not self.chunked and self.left_bytes == 0)
-
-    cdef bytes pull(self, size_t bytes_max):
-        cdef bytes block
-        while True:
-            if self.is_complete():
-                return b""
-            if self.connection is None:
-                raise ValueError("wsgi.input was read after its request had ended")
-            if self.rest.end > self.rest.start:
-                block = self.decode(bytes_max)
-                if block:
-                    return block
-            else:
-                self.receive_more()
-
-    cdef int receive_more(self) except -1:
-        """Wait for the client, without the interpreter lock."""
-        cdef Connection connection = self.connection
-        cdef size_t got = 0
-        cdef sock_status status
-        cdef int fd = connection.fd
-        cdef int timeout_ms = <int>connection.loop.body_deadlines.duration_ms
-        if self.expects_continue:
-            self.expects_continue = False
-            if not self.response.committed:  # RFC 9110 §10.1.1: no 100 once the final response has begun
-                self.response.send_interim(CONTINUE, CONTINUE_BYTES)
-        if buffer_reserve(&self.rest, RECEIVE_BYTES, 2 * RECEIVE_BYTES) != BUFFER_OK:
-            raise MemoryError
-        while True:
-            status = sock_recv(fd, self.rest.data + self.rest.end, RECEIVE_BYTES, &got)
-            if status == SOCK_OK:
-                self.rest.end += got
-                return 0
-            if status != SOCK_AGAIN:
-                self.response.client_gone = True
-                raise ClientDisconnected("the client has gone before its request body was complete")
-            with nogil:
-                status = sock_wait(fd, False, timeout_ms)
-            if status == SOCK_AGAIN:
-                raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
-
-    cdef bytes decode(self, size_t bytes_max):
-        cdef size_t len
-        if self.chunked:
-            return self.decode_chunks()
-        len = min(bytes_max, self.rest.end - self.rest.start, <size_t>self.left_bytes)
-        block = PyBytes_FromStringAndSize(self.rest.data + self.rest.start, <Py_ssize_t>len)
-        buffer_consume(&self.rest, len)
-        self.left_bytes -= <int64_t>len
-        return block
-
-    cdef bytes decode_chunks(self):
-        """The next run of data; b"" when more octets are needed first, or at the end."""
-        cdef size_t consumed = 0, len = 0
-        cdef const char *at = NULL
-        cdef bytes block = b""
-        cdef chunk_status status = chunk_decode(
-            &self.decoder, self.rest.data + self.rest.start, self.rest.end - self.rest.start,
-            &self.connection.loop.limits, &consumed, &at, &len)
-        if status == CHUNK_ERROR:
-            raise BodyRefused(<int>self.decoder.error)
-        if len:
-            self.check_total(<int64_t>len)
-            block = PyBytes_FromStringAndSize(at, <Py_ssize_t>len)
-        buffer_consume(&self.rest, consumed)
-        self.complete = status == CHUNK_DONE
-        return block
-
-    cdef int check_total(self, int64_t more) except -1:
-        self.got_bytes += more
-        if self.got_bytes > self.connection.loop.body_bytes_max:
-            raise BodyRefused(<int>REQUEST_BODY_TOO_LONG)
-        return 0
-
-
 cdef object ascii_text(object text):
     """Something from environ, which the application may have changed, as one line of ASCII."""
     return builtins.ascii(text).strip("'\"")
-
-
-cdef bytes refusal_text(object refusal, bytes date_line, bint add_server, bint to_head):
-    body = f"{refusal.reason}: {refusal.explanation}\n".encode()
-    head = b"".join((
-        f"HTTP/1.1 {refusal.status} {refusal.reason}\r\n".encode(), date_line,
-        b"Server: headrace\r\n" if add_server else b"",
-        b"Content-Type: text/plain; charset=utf-8\r\n",
-        f"Content-Length: {len(body)}\r\n".encode(),
-        b"Connection: close\r\n\r\n"))
-    return head if to_head else head + body

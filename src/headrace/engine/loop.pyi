@@ -9,7 +9,7 @@ class Loop:
     """The event loop of one worker: accepts, receives, runs the application, sends, keeps deadlines.
 
     listeners: bound and listening sockets, which stay the caller's.  access_log: called with an
-    :class:`~headrace.engine.connection.AccessRecord` after each response.  error_stream: ``wsgi.errors``, default
+    :class:`~headrace.engine.record.AccessRecord` after each response.  error_stream: ``wsgi.errors``, default
     sys.stderr.  Raises OSError when the poller that config asks for is not to be had.
     """
 

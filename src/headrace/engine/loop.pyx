@@ -21,9 +21,10 @@ from headrace.engine.connection cimport CLOSED, RECEIVE_BYTES, Connection, LoopB
 from headrace.engine.csrc cimport (
     HTTP_DATE_BYTES, POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL, POLLER_READ, SOCK_AGAIN,
     SOCK_NO_RESOURCES, SOCK_OK, deadline, deadline_pop_expired, deadline_queue, deadline_queue_init,
-    deadline_wait_ms, field_line, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
+    deadline_wait_ms, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
     poller_kind, poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
 from headrace.engine.environ cimport EnvironTemplate, ascii
+from headrace.engine.head cimport HeadReader
 from headrace.engine.response cimport RESPONSE_ROOM_BYTES
 from headrace.engine.sentinel cimport Sentinel
 
@@ -117,15 +118,12 @@ cdef class Loop(LoopBase):
         if self.poller is not NULL:
             poller_destroy(self.poller)
         PyMem_Free(self.connections)
-        PyMem_Free(self.fields)
         PyMem_Free(self.receive_scratch)
         PyMem_Free(self.send_scratch)
 
     cdef int apply_settings(self, config) except -1:
-        self.limits.request_line_bytes_max = config.limit_request_line
-        self.limits.field_line_bytes_max = config.limit_request_field_size
-        self.limits.fields_max = config.limit_request_fields
-        self.limits.head_bytes_max = config.limit_request_head
+        self.heads = HeadReader(config.limit_request_line, config.limit_request_field_size,
+                                config.limit_request_fields, config.limit_request_head)
         self.body_bytes_max = config.limit_request_body
         self.body_memory_bytes_max = config.request_body_memory
         self.body_bytes_per_s_min = config.body_min_rate
@@ -142,10 +140,9 @@ cdef class Loop(LoopBase):
         memcpy(self.defaults.date_line, <const char *>b"Date: ", 6)
         memcpy(self.defaults.date_line + 6 + HTTP_DATE_BYTES, <const char *>b"\r\n", 2)
         self.send_scratch_bytes = self.answers_bytes_max + RESPONSE_ROOM_BYTES
-        self.fields = <field_line *>PyMem_Malloc(self.limits.fields_max * sizeof(field_line))
         self.receive_scratch = <char *>PyMem_Malloc(RECEIVE_BYTES)
         self.send_scratch = <char *>PyMem_Malloc(self.send_scratch_bytes)
-        if self.fields is NULL or self.receive_scratch is NULL or self.send_scratch is NULL:
+        if self.receive_scratch is NULL or self.send_scratch is NULL:
             raise MemoryError
         return 0
 

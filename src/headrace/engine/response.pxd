@@ -16,6 +16,7 @@ from headrace.engine.csrc cimport head_write, head_writer, outbox, response_fiel
 cdef enum:
     RESPONSE_HEAD_BYTES_MAX = 65536
     COPIED_BYTES_MAX = 8192     # blocks up to this size are copied behind the head, larger ones sent where they lie
+    DATE_LINE_BYTES = 37
     HINT_BYTES_MAX = 8192       # a 103 response
     # what one response may put into the outbox before it is flushed: hints, head, a copied block and its framing
     RESPONSE_ROOM_BYTES = HINT_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX + COPIED_BYTES_MAX + 256
@@ -23,7 +24,7 @@ cdef enum:
 
 cdef struct response_defaults:
     # What the server adds to every head; the text lives as long as the loop.
-    char date_line[37]          # "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    char date_line[DATE_LINE_BYTES]          # "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     bint add_date
     bint add_server
     int write_timeout_ms

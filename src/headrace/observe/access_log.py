@@ -15,36 +15,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from headrace.engine.record import AccessRecord
 
 logger = logging.getLogger("headrace")
-
-
-class AccessRecord(Protocol):
-    """What the engine hands over once the response is complete or its connection has gone."""
-
-    @property
-    def remote_addr(self) -> str: ...  # "" on a UNIX socket
-    @property
-    def remote_user(self) -> str | None: ...
-    @property
-    def time_s(self) -> float: ...  # since the epoch, when the request came
-    @property
-    def method(self) -> str: ...  # "" when the request line was not understood
-    @property
-    def target(self) -> str: ...  # as sent
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def response_bytes(self) -> int: ...  # of the body
-    @property
-    def referer(self) -> str | None: ...
-    @property
-    def user_agent(self) -> str | None: ...
-    @property
-    def duration_s(self) -> float: ...
 
 
 _UNSAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")

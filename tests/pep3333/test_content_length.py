@@ -1,0 +1,217 @@
+"""PEP 3333, "Handling the Content-Length Header": it is observed both ways, and added where it can be known."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from wire import request
+
+
+def with_length(length, *content):
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(length))])
+        return iter(content)
+
+    return application
+
+
+# -- as long as declared ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [(b"12345",), (b"12", b"", b"345"), (b"1", b"2", b"3", b"4", b"5")])
+def test_a_declared_length_is_sent_and_needs_no_chunks(serve, content):
+    client = serve(with_length(5, *content)).connect()
+    answer = client.exchange(request())
+    assert (answer.body, answer.framing, answer.get("Content-Length")) == (b"12345", "length", "5")
+    client.assert_open()
+
+
+def test_zero_is_a_length(serve):
+    client = serve(with_length(0)).connect()
+    assert client.exchange(request()).get("Content-Length") == "0"
+    client.assert_open()
+
+
+# -- too long ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [b"1234567"],
+        [b"123", b"4567"],
+        [b"12345", b"67"],
+        [b"12345" + b"x" * 100_000],
+        [b"1", b"2345" + b"x" * 20_000, b"more"],
+    ],
+    ids=["one", "two", "at the border", "large", "large second"],
+)
+@pytest.mark.parametrize("kind", [list, iter])
+def test_what_is_too_long_is_cut_off_and_logged_once(serve, caplog, content, kind):
+    def application(environ, start_response):
+        if environ["PATH_INFO"] != "/":
+            start_response("204 No Content", [])
+            return []
+        start_response("200 OK", [("Content-Length", "5")])
+        return kind(content)
+
+    client = serve(application).connect()
+    assert client.exchange(request()).body == b"12345"
+    assert client.assert_open().status == 204
+    assert caplog.text.count("more than its Content-Length of 5 bytes") == 1
+
+
+def test_iteration_stops_when_enough_has_been_sent(serve, blocks):
+    result = blocks(itertools.repeat(b"x" * 10, 2000))
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "25")])
+        return result
+
+    client = serve(application).connect()
+    assert client.exchange(request()).body == b"x" * 25
+    client.send(request())
+    assert len(client.read_response().body) == 25
+    assert result.asked <= 2 * 4, "3 blocks of 10 are enough for 25; one more may show that there is more"
+    assert result.closed == 2
+
+
+# -- too short --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [[], [b"123"], [b"1", b"2"], [b""]])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_what_is_too_short_closes_the_connection_and_is_logged(serve, caplog, content, kind):
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "5")])
+        return kind(content)
+
+    running = serve(application)
+    client = running.connect()
+    client.send(request() + request())
+    head, _, body = client.read_until_close().partition(b"\r\n\r\n")
+    assert b"Content-Length: 5" in head
+    assert body == b"".join(content)
+    assert running.calls == 1, "nothing more is read of a connection whose answer has no end"
+    assert f"sent {len(body)} of the 5 bytes of its Content-Length" in caplog.text
+
+
+# -- where it does not bind -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [[], [b"12345"], [b"123"], [b"1234567"]])
+def test_the_length_of_an_answer_to_head_is_what_get_would_have(serve, caplog, content):
+    client = serve(with_length(5, *content)).connect()
+    answer = client.exchange(request(method="HEAD"), method="HEAD")
+    assert (answer.get("Content-Length"), answer.body) == ("5", b"")
+    assert client.exchange(request(method="HEAD"), method="HEAD").status == 200, "it is open"
+    assert "Content-Length" not in caplog.text
+
+
+def test_the_length_of_a_304_is_what_a_200_would_have(serve):
+    """RFC 9110 §8.6."""
+
+    def application(environ, start_response):
+        start_response("304 Not Modified", [("Content-Length", "5")])
+        return []
+
+    client = serve(application).connect()
+    assert client.exchange(request()).get("Content-Length") == "5"
+    client.assert_open()
+
+
+def test_the_length_of_a_204_is_not_sent(serve):
+    """RFC 9110 §8.6: a server MUST NOT send Content-Length in a 204 response."""
+
+    def application(environ, start_response):
+        start_response("204 No Content", [("Content-Length", "0"), ("X-Answer", "1")])
+        return []
+
+    client = serve(application).connect()
+    answer = client.exchange(request())
+    assert (answer.get("Content-Length"), answer.get("X-Answer")) == (None, "1")
+    client.assert_open()
+
+
+def test_a_length_that_was_replaced_does_not_count(serve):
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "5")])
+        start_response("500 Oops", [], (ValueError, ValueError(), None))
+        return [b"a longer text"]
+
+    answer = serve(application).exchange(request())
+    assert (answer.get("Content-Length"), answer.body) == ("13", b"a longer text")
+
+
+# -- which framing an answer gets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "framing_11", "framing_10"),
+    [
+        ([b"one"], "length", "length"),
+        ([], "length", "length"),
+        ([b"one", b"two"], "chunked", "close"),
+        (iter, "chunked", "close"),
+    ],
+    ids=["one block", "none", "two", "iterator"],
+)
+@pytest.mark.parametrize("keep_alive", [False, True])
+def test_the_body_ends_with_its_length_or_with_chunks_or_for_an_old_client_with_the_connection(
+    serve, result, framing_11, framing_10, keep_alive
+):
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return iter([b"one"]) if result is iter else result
+
+    fields = [("Connection", "keep-alive")] if keep_alive else []
+    running = serve(application)
+    assert running.exchange(request(fields=fields)).framing == framing_11
+    client = running.connect()
+    answer = client.exchange(request(version="1.0", fields=fields))
+    assert answer.framing == framing_10
+    assert answer.get("Transfer-Encoding") is None
+    if keep_alive and framing_10 == "length":
+        assert answer.get("Connection") == "keep-alive"
+        client.assert_open(request(version="1.0"))
+    else:
+        assert answer.says_close
+        client.assert_closed()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("result", [[], [b""], [b"body"], [b"two", b"blocks"], iter], ids=["0", "empty", "1", "2", "iter"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_204_and_304_have_neither_body_nor_framing(serve, status, result, method, version):
+    def application(environ, start_response):
+        start_response(status, [])
+        return iter([b"a", b"b"]) if result is iter else result
+
+    client = serve(application).connect()
+    message = request(method=method, version=version, fields=[("Connection", "keep-alive")])
+    for _ in range(2):
+        answer = client.exchange(message, method=method)
+        assert answer.get("Content-Length") is None
+        assert answer.get("Transfer-Encoding") is None
+
+
+@pytest.mark.parametrize(
+    ("result", "length"),
+    [([b"12345"], "5"), (iter, None), ([b"12", b"345"], None), ([], None)],
+    ids=["one", "iterator", "two", "none"],
+)
+def test_an_answer_to_head_has_no_body_and_the_length_where_it_is_known(serve, result, length):
+    """RFC 9110 §9.3.2: fields that would be determined only by making the content may be left out."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [("X-Answer", "1")])
+        return iter([b"12", b"345"]) if result is iter else result
+
+    client = serve(application).connect()
+    client.send(request(method="HEAD") + request("/2", method="HEAD"))
+    for _ in range(2):
+        answer = client.read_response("HEAD")
+        assert (answer.get("Content-Length"), answer.get("X-Answer"), answer.body) == (length, "1", b"")
+        assert answer.get("Transfer-Encoding") in (None, "chunked")
