@@ -46,9 +46,9 @@ def send_requests(port: int, workload: Workload, count: int, connections: int) -
     clients[0].send(workload.request)
     first = clients[0].answer()
     check_answer(first, workload)
-    for _ in range(count // connections):
-        for client in clients:
-            client.send(workload.request)
+    for turn in range(count // connections):
+        for place, client in enumerate(clients):
+            client.send(workload.numbered(turn * connections + place))
         for client in clients:
             answer = client.answer()
             if answer.status != 200 or len(answer.body) != len(first.body):

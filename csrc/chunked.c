@@ -1,5 +1,5 @@
-/* A state for each place in the grammar of RFC 9112 §7.1.  Overhead goes through octet by octet, data in runs,
- * so that where the input was cut can make no difference:
+/* A state for each place in the grammar of RFC 9112 §7.1.  Overhead goes through octet by octet, data in
+ * runs, so that where the input was cut can make no difference:
  *
  *     SIZE_FIRST -> SIZE -> [EXT_...] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE_FIRST   size > 0
  *                                           `----> TRAILER_FIRST ...                           size = 0
@@ -58,8 +58,8 @@ static enum request_error step_size_digit(struct chunk_decoder *decoder, char c)
     return go(decoder, SIZE);
 }
 
-/* Behind a whole size, name or value: another extension, or the end of the line.  The BWS of RFC 9112 §7.1.1 is
- * refused on purpose: nobody sends it, and what one parser skips and the next reads is how requests are
+/* Behind a whole size, name or value: another extension, or the end of the line.  The BWS of RFC 9112 §7.1.1
+ * is refused on purpose: nobody sends it, and what one parser skips and the next reads is how requests are
  * smuggled. */
 static enum request_error step_between(struct chunk_decoder *decoder, char c, enum request_error error)
 {

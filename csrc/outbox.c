@@ -6,7 +6,7 @@
 
 enum {
     OWN_BYTES_MIN = 1024,
-    SEND_BYTES_MAX = 1 << 30 /* of one block or file in one call: kernels cut at 2 GiB, and a call that was cut
+    SEND_BYTES_MAX = 1 << 30 /* of one block or file in one call: kernels cut at 2 GiB, and a call cut so
                                 must not look like a full socket */
 };
 

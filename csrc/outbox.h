@@ -9,7 +9,7 @@
  * Lock: the interpreter lock, or the connection's one owner.
  * On error: SOCK_AGAIN (rest is kept), SOCK_BROKEN / SOCK_FAILED (drop the connection), SOCK_EOF (the file is
  *           shorter than file_left promised: what was announced cannot be sent, so drop the connection).
- *           SOCK_FAILED with errno EINVAL or ENOSYS and only the file left: this file wants to be read instead.
+ *           SOCK_FAILED with errno EINVAL or ENOSYS and only the file left: this file must be read instead.
  */
 #ifndef HEADRACE_OUTBOX_H
 #define HEADRACE_OUTBOX_H
@@ -48,9 +48,9 @@ enum sock_status outbox_flush(struct outbox *box, int fd);
 void outbox_rewind(struct outbox *box);
 /* The scratch goes away: copy what is unsent into memory of our own. false: out of memory. */
 bool outbox_keep(struct outbox *box);
-/* Room for `more` octets behind `end`; an owned outbox grows until unsent and new octets together are bytes_max,
- * one without memory gets its own, a borrowed one never grows.  Octets behind `end` stay behind `end`, but both
- * may move: take bytes + end anew.  false: no room, or out of memory; what was there is still there. */
+/* Room for `more` octets behind `end`; an owned outbox grows until unsent and new octets together are
+ * bytes_max, one without memory gets its own, a borrowed one never grows.  Octets behind `end` stay behind
+ * `end`, but both may move: take bytes + end anew.  false: no room, or out of memory; what was there is still there. */
 bool outbox_reserve(struct outbox *box, size_t more, size_t bytes_max);
 void outbox_free(struct outbox *box);
 

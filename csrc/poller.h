@@ -4,9 +4,9 @@
  *       has no edges (poll), it stops watching a descriptor once it has reported it, and poller_arm, which the
  *       loop calls when a socket said SOCK_AGAIN or gave less than was asked for, watches it again; with edges
  *       poller_arm costs nothing for reading.  Listeners are level-triggered and are paused by removing them.
- *       A reset or a pending socket error is reported as READ, WRITE and HANGUP together, so that whatever the
- *       loop was waiting for is tried and fails.
- * Owner: the loop.  Tags are the caller's (64 bits) and come back with the event; POLLER_TAG_RESERVED is not theirs.
+ *       A reset or a pending socket error is reported as READ, WRITE and HANGUP together, so that whatever
+ *       the loop was waiting for is tried and fails.
+ * Owner: the loop.  Tags are the caller's (64 bits) and come back with the event; all but POLLER_TAG_RESERVED.
  * Lock: poller_wait may be called without the interpreter lock, by one thread at a time; poller_wake by any
  *       thread and from a signal handler.
  * On error: 0 or -1 with errno; poller_wait treats EINTR as "no events".
@@ -37,7 +37,8 @@ void poller_destroy(struct poller *p);
 
 int poller_add_listener(struct poller *p, int fd, uint64_t tag); /* level-triggered, read */
 int poller_add_connection(struct poller *p, int fd, uint64_t tag); /* edge-triggered, read and hangup */
-/* Report (again) when fd is ready for `interest`; with edges, POLLER_READ is free, POLLER_WRITE costs a call once. */
+/* Report (again) when fd is ready for `interest`; with edges, POLLER_READ is free, POLLER_WRITE costs a call.
+ * POLLER_WRITE looks at the socket afresh, so READ and HANGUP that were reported may be so once more. */
 int poller_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest);
 int poller_remove(struct poller *p, int fd); /* before close(fd); events already fetched are killed by the tag */
 

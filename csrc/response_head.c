@@ -1,6 +1,6 @@
-/* Copying and checking in one pass: octets go through in blocks of a vector register (SSE2) or a machine word,
- * and a short run as two halves that overlap, so that nothing outside it is touched and few runs need a loop.
- * A block test may refuse what is fine (a rare octet in a name); the table has the last word then. */
+/* Copying and checking in one pass: octets go through in blocks of a vector register (SSE2) or a machine
+ * word, and a short run as two halves that overlap, so that nothing outside it is touched and few runs need
+ * a loop. A block test may refuse what is fine (a rare octet in a name); the table has the last word then. */
 #include "response_head.h"
 
 #include <string.h>

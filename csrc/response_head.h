@@ -3,7 +3,7 @@
  * What: appends a status line, field lines and ready-made text to a buffer, validating while it copies.
  * Owner: the caller owns the buffer; the writer borrows it.
  * Lock: none.
- * On error: an enum head_write; nothing is appended then (length is unchanged; octets behind it may be scribbled on).
+ * On error: an enum head_write; nothing is appended then (the length is unchanged; octets behind it may not be).
  *           HEAD_WRITE_FULL comes before the octets of a field are judged.
  */
 #ifndef HEADRACE_RESPONSE_HEAD_H

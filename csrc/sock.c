@@ -256,9 +256,9 @@ enum sock_status sock_writev(int fd, const struct iovec *iov, int count, bool mo
 
 #if defined(__linux__)
 
-/* sendfile(2) has no MSG_NOSIGNAL.  The interpreter ignores SIGPIPE, but an application may have changed that,
- * and then a client that hangs up would end the process: hold the signal back for this thread, and take away
- * the one that we raised. */
+/* sendfile(2) has no MSG_NOSIGNAL.  The interpreter ignores SIGPIPE, but an application may have changed
+ * that, and then a client that hangs up would end the process: hold the signal back for this thread, and
+ * take away the one that we raised. */
 struct sigpipe_guard {
     sigset_t pipe, before;
     bool held; /* false: it could not be, or it was blocked before and is none of our business */

@@ -141,42 +141,50 @@ class Witness:
 
     port: int = 0
     heads: list[Head | None] = field(default_factory=list)
-    _rest: bytes = b""
+    _octets: bytes = b""
+    _at: int = 0  # of _octets: what is before it has been dealt with
     _skip_bytes: int = 0
     _chunks: _Parser | None = None
     _ended: bool = False
+    _again: tuple[bytes, Head] | None = None  # the last head, because floods repeat it
 
     def take(self, octets: bytes) -> None:
-        self._rest += octets
-        while self._rest and not self._ended and self._step():
-            pass
         if self._ended:
-            self._rest = b""
+            return
+        self._octets = self._octets[self._at :] + octets
+        self._at = 0
+        while self._at < len(self._octets) and not self._ended and self._step():
+            pass
 
     def _step(self) -> bool:
         """Take a part of what is here; False: more has to come first."""
         if self._skip_bytes:
-            taken = min(self._skip_bytes, len(self._rest))
+            taken = min(self._skip_bytes, len(self._octets) - self._at)
             self._skip_bytes -= taken
-            self._rest = self._rest[taken:]
+            self._at += taken
             return True
         if self._chunks is not None:
             return self._take_chunks(self._chunks)
         return self._take_head()
 
     def _take_head(self) -> bool:
-        end = self._rest.find(b"\r\n\r\n", 2)  # an empty line may come first
+        end = self._octets.find(b"\r\n\r\n", self._at + 2)  # an empty line may come first
         if end < 0:
-            self._ended = len(self._rest) > HEAD_BYTES_MAX
+            self._ended = len(self._octets) - self._at > HEAD_BYTES_MAX
             return False
-        octets, self._rest = self._rest[: end + 4], self._rest[end + 4 :]
-        head, parser = read_head(octets)
+        octets = self._octets[self._at : end + 4]
+        self._at = end + 4
+        if self._again is not None and self._again[0] == octets:
+            head, parser = self._again[1], None
+        else:
+            head, parser = read_head(octets)
         self.heads.append(head)
         if head is None:
             self._ended = True
             return False
+        self._again = (octets, head)
         if head.first(b"transfer-encoding") is not None:
-            self._chunks = parser
+            self._chunks = parser or read_head(octets)[1]
         elif (length := head.first(b"content-length")) is not None:
             self._skip_bytes = int(length)
         return True
@@ -184,12 +192,14 @@ class Witness:
     def _take_chunks(self, parser: _Parser) -> bool:
         """Line by line, because a chunked body ends with one, and where is all we need to know."""
         if not parser.complete:
-            line, newline, rest = self._rest.partition(b"\n")
-            if not newline and len(line) < CHUNK_LINE_BYTES_MAX:
-                return False
-            self._rest = rest
-            if not parser.feed_line(line + newline):
+            end = self._octets.find(b"\n", self._at) + 1
+            if end == 0:
+                end = len(self._octets)
+                if end - self._at < CHUNK_LINE_BYTES_MAX:
+                    return False
+            if not parser.feed_line(self._octets[self._at : end]):
                 self._ended = True
+            self._at = end
         if parser.complete:
             self._chunks = None
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.process import HOST, Bench, Running
-from harness.workloads import Workload
+from harness.workloads import NUMBER, Workload
 
 REPLAY = Path(__file__).with_name("replay.lua")
 
@@ -55,6 +55,8 @@ def run_wrk(port: int, workload: Workload, bench: Bench, connections: int, secon
         f"-d{max(1, round(seconds))}s",
     ]
     command += ["--timeout", "10s", "-s", str(REPLAY), f"http://{HOST}:{port}/", str(request)]
+    if workload.varies:
+        command.append(NUMBER.decode())
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 60)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:

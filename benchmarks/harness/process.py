@@ -67,7 +67,8 @@ class Running:
         return sum(status_kib(pid, "VmRSS:") for pid in self.tree()) * 1024
 
     def last_words(self) -> str:
-        return self.log.read_text(errors="replace")[-800:]
+        """The end of the log, on one line."""
+        return " ".join(self.log.read_text(errors="replace").split())[-400:]
 
 
 def all_processes() -> Iterator[tuple[int, list[str]]]:

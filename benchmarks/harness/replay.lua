@@ -1,10 +1,22 @@
 -- wrk sends the bytes of the file that is its first argument, as they are, over and over, and reports as JSON.
--- wrk.request is replaced, not a global `request` defined: so the bytes are fetched once and no Lua runs in between.
+-- With a second argument every request has another number in the place of that text.
+-- Without it, wrk.request is replaced and no global `request` defined: the bytes are fetched once, and no Lua runs
+-- between requests.
 function wrk.init(args)
    local file = assert(io.open(args[1], "rb"))
    local bytes = file:read("*a")
    file:close()
    wrk.request = function() return bytes end
+   if args[2] then vary(bytes, args[2]) end
+end
+
+function vary(bytes, text)
+   local first, last = assert(bytes:find(text, 1, true))
+   local before, after, number = bytes:sub(1, first - 1), bytes:sub(last + 1), 0
+   request = function()
+      number = number + 1
+      return before .. string.format("%016x", number) .. after
+   end
 end
 
 -- wrk keeps one latency for each batch of pipelined requests, but takes percentiles as if it had one for each

@@ -39,6 +39,11 @@ class Workload:
     closes: bool = False  # the server is to close after the answer
     # wrk counts whole answers only, so what is on its way at the end must be little beside what was answered.
     connections_max: int = 1 << 16
+    varies: bool = False  # no two requests have the same field lines
+
+    def numbered(self, number: int) -> bytes:
+        """The request, or the `number`th of those that vary; all of one length."""
+        return self.request.replace(NUMBER, b"%016x" % number) if self.varies else self.request
 
     @property
     def body(self) -> bytes:
@@ -49,6 +54,7 @@ def head(request_line: str, *fields: str) -> bytes:
     return "\r\n".join([request_line, *fields, "", ""]).encode("latin-1")
 
 
+NUMBER = b"0f2d9a6be1c84d07"  # what a workload that varies has another number in place of
 HOST = "Host: mill.example"
 HELLO = head("GET / HTTP/1.1", HOST)
 HELLO_CLOSE = head("GET / HTTP/1.1", HOST, "Connection: close")
@@ -63,10 +69,10 @@ BROWSER = head(
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0"
     " Safari/537.36",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-    "Referer: http://mill.example/wheels?page=1",
+    "Referer: http://mill.example/wheels?page=1&sort=name",
     "Accept-Encoding: gzip, deflate, br, zstd",
     "Accept-Language: de-DE,de;q=0.9,en;q=0.8",
-    "Cookie: session=0f2d9a6be1c84d07a3b5; user=miller; theme=dark; basket=3; seen=1731000000",
+    f"Cookie: session={NUMBER.decode()}; user=miller; theme=dark; basket=3; seen=1731000000",
 )
 FRAMEWORK = head(
     "GET /wheels/42?sort=price HTTP/1.1",
@@ -112,6 +118,7 @@ WORKLOADS = {
     for workload in (
         Workload("hello", "hello:app", HELLO, HELLO_WORLD, PLAIN),
         Workload("browser", "plain:browser", BROWSER, page("browser.html"), BROWSER_FIELDS),
+        Workload("varied", "plain:browser", BROWSER, page("browser.html"), BROWSER_FIELDS, varies=True),
         Workload("pipeline", "hello:app", HELLO * PIPELINE_DEPTH, HELLO_WORLD, PLAIN, answers=PIPELINE_DEPTH),
         Workload("post", "plain:post", POST, constant(JSON), {"content-type": "application/json"}),
         Workload("big", "plain:big", HELLO, patterned(BIG_BYTES), {"content-length": str(BIG_BYTES)}),

@@ -41,7 +41,7 @@ server.run()
         self.errors = ""
 
     def connect(self, **options: Any) -> wire.Client:
-        return wire.Client(self.address, **options)
+        return wire.Client(self.address, watched=False, **options)
 
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

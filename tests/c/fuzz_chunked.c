@@ -1,5 +1,5 @@
-/* Verdict, rule, decoded octets and place of the end are the same for every way of cutting the input and equal to a
- * slow decoder's; no octet outside a piece is read.
+/* Verdict, rule, decoded octets and place of the end are the same for every way of cutting the input and
+ * equal to a slow decoder's; no octet outside a piece is read.
  *
  * Input: one octet that chooses limits and seeds the cuts, then the message.
  */
@@ -22,8 +22,8 @@ struct outcome {
     size_t consumed, body_len;
 };
 
-static enum chunk_status feed_piece(struct chunk_decoder *d, const struct head_limits *limits, const char *piece,
-                                    size_t len, char *body, struct outcome *o)
+static enum chunk_status feed_piece(struct chunk_decoder *d, const struct head_limits *limits,
+                                    const char *piece, size_t len, char *body, struct outcome *o)
 {
     size_t at = 0;
     for (;;) {
@@ -32,8 +32,10 @@ static enum chunk_status feed_piece(struct chunk_decoder *d, const struct head_l
         uint64_t before = d->data_bytes;
         enum chunk_status status = chunk_decode(d, piece + at, len - at, limits, &consumed, &data, &data_len);
         INVARIANT(consumed <= len - at);
-        INVARIANT(status == CHUNK_DATA ? data_len > 0 && data >= piece + at && data + data_len == piece + at + consumed
-                                       : data_len == 0);
+        if (status == CHUNK_DATA)
+            INVARIANT(data_len > 0 && data >= piece + at && data + data_len == piece + at + consumed);
+        else
+            INVARIANT(data_len == 0);
         INVARIANT(d->data_bytes == before + data_len);
         if (data_len > 0)
             memcpy(body + o->body_len, data, data_len);
@@ -46,7 +48,7 @@ static enum chunk_status feed_piece(struct chunk_decoder *d, const struct head_l
     }
 }
 
-/* piece_max 0: lengths of 1 to 16 from a small generator.  Each piece is a block of its own for the sanitizer. */
+/* piece_max 0: 1 to 16 octets, from a small generator.  Each piece is a block of its own for the sanitizer. */
 static struct outcome feed(const char *message, size_t len, size_t piece_max, uint32_t seed,
                            const struct head_limits *limits, char *body)
 {

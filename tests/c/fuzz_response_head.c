@@ -1,8 +1,8 @@
-/* A write succeeds exactly when it fits and an octet-by-octet reading of the rules agrees; then what was appended is
- * the line and nothing else, and it holds one CR and one LF, at its end.  Otherwise the length is unchanged.  No
- * octet outside input and buffer is touched.  Vector and word writers agree.
+/* A write succeeds exactly when it fits and an octet-by-octet reading of the rules agrees; then what was
+ * appended is the line and nothing else, and it holds one CR and one LF, at its end.  Otherwise the length is
+ * unchanged.  No octet outside input and buffer is touched.  Vector and word writers agree.
  *
- * Input: two octets (kind, room that is left over or lacking; length of the name), then name and value, or a status.
+ * Input: two octets (kind, room left over or lacking; length of the name), then name and value, or a status.
  */
 #include <stdio.h>
 #include <stdlib.h>

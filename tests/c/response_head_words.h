@@ -1,7 +1,7 @@
 /* response_head_words.h - the writer of response heads a second time, without vector registers.
  *
- * What: csrc/response_head.c as it is where there is no SSE2, its functions named words_... ; included by the tests
- *       and the fuzz target, which put both through the same checks.
+ * What: csrc/response_head.c as it is where there is no SSE2, its functions named words_...; included by the
+ *       tests and the fuzz target, which put both through the same checks.
  */
 #ifndef HEADRACE_RESPONSE_HEAD_WORDS_H
 #define HEADRACE_RESPONSE_HEAD_WORDS_H

@@ -1,7 +1,7 @@
 /* slow_chunked.h - a second, slow decoder of the chunked coding, for the first to agree with.
  *
- * What: recursive descent over the whole input, each function a production of RFC 9112 §7.1 and RFC 9110 §5.6;
- *       it shares neither code nor tables with csrc.
+ * What: recursive descent over the whole input, each function a production of RFC 9112 §7.1 and RFC 9110
+ *       §5.6; it shares neither code nor tables with csrc.
  * Owner: the caller owns input and `out` (room for the input's length).  Lock: none.
  * On error: SLOW_ERROR and the rule in slow->error.
  */

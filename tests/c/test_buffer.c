@@ -5,7 +5,8 @@
 
 static bool holds(const struct buffer *buf, const char *octets)
 {
-    return buf->end - buf->start == strlen(octets) && memcmp(buf->data + buf->start, octets, strlen(octets)) == 0;
+    size_t len = strlen(octets);
+    return buf->end - buf->start == len && memcmp(buf->data + buf->start, octets, len) == 0;
 }
 
 static enum buffer_status append(struct buffer *buf, const char *octets, size_t bytes_max)

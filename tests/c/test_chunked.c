@@ -1,6 +1,7 @@
-/* The chunked transfer coding, in the order of RFC 9112 §7.1.  Every message is fed whole, octet by octet, cut in
- * two at each place and at random cuts, with its last octet against an unreadable page, and each time the verdict,
- * the decoded octets and the place where it ended must be those of a second, slow decoder. */
+/* The chunked transfer coding, in the order of RFC 9112 §7.1.  Every message is fed whole, octet by octet,
+ * cut in two at each place and at random cuts, with its last octet against an unreadable page, and each
+ * time the verdict, the decoded octets and the place where it ended must be those of a second, slow
+ * decoder. */
 #include "check.h"
 
 #include "slow_chunked.h"
@@ -26,7 +27,8 @@ static enum chunk_status feed_piece(struct chunk_decoder *d, const char *piece, 
     for (;;) {
         size_t consumed, data_len;
         const char *data;
-        enum chunk_status status = chunk_decode(d, piece + at, len - at, &limits, &consumed, &data, &data_len);
+        enum chunk_status status =
+            chunk_decode(d, piece + at, len - at, &limits, &consumed, &data, &data_len);
         o->calls++;
         CHECK(consumed <= len - at);
         CHECK((status == CHUNK_DATA) == (data_len > 0));
@@ -67,7 +69,8 @@ static struct outcome feed(const char *message, size_t len, size_t first, size_t
     return o;
 }
 
-static void check_same(const struct outcome *o, const char *body, const struct slow_chunked *slow, const char *how)
+static void check_same(const struct outcome *o, const char *body, const struct slow_chunked *slow,
+                       const char *how)
 {
     enum chunk_status status = slow->verdict == SLOW_DONE ? CHUNK_DONE
                                : slow->verdict == SLOW_MORE ? CHUNK_MORE
@@ -75,7 +78,8 @@ static void check_same(const struct outcome *o, const char *body, const struct s
     CHECK_MSG(o->status == status, "%s: %d, not %d", how, o->status, status);
     CHECK_MSG(o->error == slow->error, "%s: error %d, not %d", how, o->error, slow->error);
     CHECK_MSG(o->consumed == slow->at, "%s: ended at %zu, not %zu", how, o->consumed, slow->at);
-    CHECK_MSG(o->body_len == slow->out_len && memcmp(body, slow->out, o->body_len) == 0, "%s: other octets", how);
+    CHECK_MSG(o->body_len == slow->out_len, "%s: %zu octets, not %zu", how, o->body_len, slow->out_len);
+    CHECK_MSG(memcmp(body, slow->out, o->body_len) == 0, "%s: other octets", how);
 }
 
 /* Every way of cutting; what it comes to. */
@@ -165,8 +169,10 @@ TEST("stops behind the message, and says so again when asked again")
     chunk_decoder_reset(&d);
     size_t consumed, data_len;
     const char *data;
-    CHECK(chunk_decode(&d, "0\r\n\r\nG", 6, &limits, &consumed, &data, &data_len) == CHUNK_DONE && consumed == 5);
-    CHECK(chunk_decode(&d, "G", 1, &limits, &consumed, &data, &data_len) == CHUNK_DONE && consumed == 0);
+    CHECK(chunk_decode(&d, "0\r\n\r\nG", 6, &limits, &consumed, &data, &data_len) == CHUNK_DONE);
+    CHECK(consumed == 5);
+    CHECK(chunk_decode(&d, "G", 1, &limits, &consumed, &data, &data_len) == CHUNK_DONE);
+    CHECK(consumed == 0);
 }
 
 TEST("wants more at every place in a message")
@@ -354,8 +360,10 @@ TEST("holds trailers to the limits of a head: fields, one line, all of it")
     ACCEPTS("0\r\nA: 1234567890123456789012345678901234567\r\n\r\n", "");
     REFUSES("0\r\nA: 12345678901234567890123456789012345678", REQUEST_TRAILERS_TOO_LONG);
     REFUSES("0\r\nNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN", REQUEST_TRAILERS_TOO_LONG);
-    ACCEPTS("0\r\nA: 1234567890123456789012345678901234567\r\nB: 1234567890123456789012345678901\r\n\r\n", "");
-    REFUSES("0\r\nA: 1234567890123456789012345678901234567\r\nB: 12345678901234567890123456789012\r\n\r\n", REQUEST_TRAILERS_TOO_LONG);
+    ACCEPTS("0\r\nA: 1234567890123456789012345678901234567\r\n"
+            "B: 1234567890123456789012345678901\r\n\r\n", "");
+    REFUSES("0\r\nA: 1234567890123456789012345678901234567\r\n"
+            "B: 12345678901234567890123456789012\r\n\r\n", REQUEST_TRAILERS_TOO_LONG);
 }
 
 /* ---- bounds on overhead ---- */

@@ -1,5 +1,5 @@
-/* What a connection still has to send: real sockets with small buffers, a peer that reads a little at a time, and
- * whatever comes out at its end must be what went in, octet for octet. */
+/* What a connection still has to send: real sockets with small buffers, a peer that reads a little at a time,
+ * and whatever comes out at its end must be what went in, octet for octet. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -106,7 +106,8 @@ TEST("sends bytes, block, tail and file in this order, and lets go of block and 
     box.file_left = 5;
     CHECK(outbox_pending_bytes(&box) == 17);
     CHECK(outbox_flush(&box, pair.near) == SOCK_OK && outbox_is_empty(&box));
-    CHECK(box.block == NULL && box.tail_start == 0 && box.tail_end == 0 && box.file_fd == -1 && box.file_at == 7);
+    CHECK(box.block == NULL && box.tail_start == 0 && box.tail_end == 0);
+    CHECK(box.file_fd == -1 && box.file_at == 7);
     struct reader r = {pair.far, buf, 0, sizeof(buf)};
     drain_all(&r, 22);
     CHECK(r.len == 22 && memcmp(buf, "bytes block tail 23456", 22) == 0);
@@ -122,8 +123,8 @@ struct load {
     size_t bytes, block, tail, file;
 };
 
-/* Send the load through a socket that takes little; the peer reads up to `sip` octets a turn.  The outbox keeps
- * its octets when the socket is full for the first time, and the scratch is used by others then. */
+/* Send the load through a socket that takes little; the peer reads up to `sip` octets a turn.  The outbox
+ * keeps its octets when the socket is full for the first time, and the scratch is used by others then. */
 static void send_load(const struct pair *pair, const struct load *load, size_t sip, uint64_t seed)
 {
     size_t all = load->bytes + load->block + load->tail + load->file;
@@ -182,8 +183,9 @@ TEST("accounts for every partial send over TCP with small buffers")
     uint64_t seed = 6;
     for (int round = 0; round < 30; round++) {
         struct pair pair = tcp_pair(SMALL, SMALL);
-        struct load load = {check_random(&seed) % 60000, check_random(&seed) % 2 * (check_random(&seed) % 200000),
-                            check_random(&seed) % 17, check_random(&seed) % 2 * (check_random(&seed) % 200000)};
+        struct load load = {.bytes = check_random(&seed) % 60000, .tail = check_random(&seed) % 17};
+        load.block = check_random(&seed) % 2 * (check_random(&seed) % 200000);
+        load.file = check_random(&seed) % 2 * (check_random(&seed) % 200000);
         send_load(&pair, &load, 1 + check_random(&seed) % 9000, seed);
         close_pair(&pair);
     }
@@ -296,7 +298,7 @@ TEST("has the room that the scratch has, and does not grow it")
     char own[10];
     outbox_init(&box);
     outbox_borrow(&box, own, sizeof(own));
-    CHECK(outbox_reserve(&box, 10, 5)); /* the scratch is there anyway: the bound is about memory of our own */
+    CHECK(outbox_reserve(&box, 10, 5)); /* the bound is about memory of our own */
     CHECK(!outbox_reserve(&box, 11, 1000));
     box.start = box.end = 8;
     CHECK(outbox_reserve(&box, 2, 1000) && !outbox_reserve(&box, 3, 1000));

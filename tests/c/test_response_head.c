@@ -1,5 +1,5 @@
-/* The writer of response heads: RFC 9112 §4 and §5, RFC 9110 §5.1 and §5.5.  Everything goes through the vector
- * writer and the one for machine words, with input and output against unreadable pages. */
+/* The writer of response heads: RFC 9112 §4 and §5, RFC 9110 §5.1 and §5.5.  Everything goes through the
+ * vector writer and the one for machine words, with input and output against unreadable pages. */
 #include "check.h"
 
 #include "response_head_words.h"
@@ -8,8 +8,8 @@
 
 enum { LENGTHS = 70 /* past several blocks of any width */ };
 
-/* Room for len octets (a page at most) against an unreadable page: the same one each time, for mapping costs more than
- * all that is tested here. */
+/* Room for len octets (a page at most) against an unreadable page: the same one each time, for mapping
+ * costs more than all that is tested here. */
 enum edge { EDGE_OUT, EDGE_NAME, EDGE_VALUE, EDGES };
 
 static char *room_at_edge(enum edge edge, size_t len)
@@ -31,8 +31,8 @@ static char *copy_at_edge(enum edge edge, const char *at, size_t len)
 
 /* ---- §4: the status line ---- */
 
-static enum head_write write_status(status_write *write, const char *status, size_t len, size_t cap, int *code,
-                                    struct head_writer *w)
+static enum head_write write_status(status_write *write, const char *status, size_t len, size_t cap,
+                                    int *code, struct head_writer *w)
 {
     *w = (struct head_writer){room_at_edge(EDGE_OUT, cap), 0, cap};
     return write(w, copy_at_edge(EDGE_NAME, status, len), len, code);
@@ -220,6 +220,7 @@ static const struct named known[] = {
     {"proxy-connection", RESPONSE_FIELD_HOP_BY_HOP},
     {"te", RESPONSE_FIELD_HOP_BY_HOP},
     {"trailer", RESPONSE_FIELD_HOP_BY_HOP},
+    {"trailers", RESPONSE_FIELD_HOP_BY_HOP},
     {"transfer-encoding", RESPONSE_FIELD_HOP_BY_HOP},
     {"upgrade", RESPONSE_FIELD_HOP_BY_HOP},
 };
@@ -249,6 +250,16 @@ TEST("knows the fields that the server reads, adds or refuses, in any case")
     }
 }
 
+/* What a search through the list comes to. */
+static enum response_field listed(const char *name, size_t len)
+{
+    for (int i = 0; i < KNOWN; i++) {
+        if (strlen(known[i].name) == len && chars_equal_ignoring_case(name, known[i].name, len))
+            return known[i].id;
+    }
+    return RESPONSE_FIELD_OTHER;
+}
+
 TEST("takes no other name for one of them: one octet changed, added or left out")
 {
     for (int i = 0; i < KNOWN; i++) {
@@ -256,15 +267,12 @@ TEST("takes no other name for one of them: one octet changed, added or left out"
         char name[32];
         memcpy(name, known[i].name, len);
         name[len] = 's';
-        CHECK_MSG(field_id(name, len + 1) == RESPONSE_FIELD_OTHER, "%ss", known[i].name);
-        CHECK_MSG(field_id(name, len - 1) == RESPONSE_FIELD_OTHER, "%s cut", known[i].name);
+        CHECK_MSG(field_id(name, len + 1) == listed(name, len + 1), "%ss", known[i].name);
+        CHECK_MSG(field_id(name, len - 1) == listed(name, len - 1), "%s cut", known[i].name);
         for (size_t at = 0; at < len; at++) {
             for (int c = 0; c < 256; c++) {
-                char was = known[i].name[at];
-                bool same = c == was || (was != '-' && c == was - 'a' + 'A');
                 name[at] = (char)c;
-                CHECK_MSG(field_id(name, len) == (same ? known[i].id : RESPONSE_FIELD_OTHER), "%.*s", (int)len,
-                          name);
+                CHECK_MSG(field_id(name, len) == listed(name, len), "%.*s", (int)len, name);
             }
             name[at] = known[i].name[at];
         }
@@ -287,7 +295,8 @@ TEST("writes a content length of any size, when it fits")
     }
     for (int i = 0; i < 64; i++) {
         char line[64];
-        size_t len = (size_t)snprintf(line, sizeof(line), "Content-Length: %llu\r\n", (unsigned long long)numbers[i]);
+        unsigned long long n = numbers[i];
+        size_t len = (size_t)snprintf(line, sizeof(line), "Content-Length: %llu\r\n", n);
         struct head_writer w = {guarded_room(len), 0, len};
         CHECK(response_content_length_write(&w, numbers[i]) == HEAD_WRITE_OK);
         CHECK_MSG(w.len == len && memcmp(w.at, line, len) == 0, "%s", line);

@@ -8,13 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
+import wire
 
 WAIT_S = 20
 APPS = Path(__file__).parent / "apps"
@@ -144,8 +144,7 @@ def examples() -> Path:
     return EXAMPLES
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, f"{what}: has not happened in {WAIT_S} s"
-        time.sleep(0.005)
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """wait_until(condition, what)"""
+    return wire.wait_until

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from wire import request
+import wire
 
 Application = Callable[..., Iterable[bytes]]
+GET = wire.request()
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def no_traceback_is_kept(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def environ_of(serve: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     """environ_of(message, **settings): the very dict that the application is called with."""
 
-    def environ_of(message: bytes = request(), **settings: Any) -> dict[str, Any]:
+    def environ_of(message: bytes = GET, **settings: Any) -> dict[str, Any]:
         environs: list[dict[str, Any]] = []
 
         def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -44,7 +45,7 @@ def error_of(serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> C
     still answers.
     """
 
-    def error_of(application: Application, message: bytes = request(), **settings: Any) -> str:
+    def error_of(application: Application, message: bytes = GET, **settings: Any) -> str:
         def failing(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] == "/afterwards":
                 start_response("200 OK", [])
@@ -58,7 +59,7 @@ def error_of(serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> C
         assert answer.body == b"Internal Server Error: the application could not answer this request\n"
         assert answer.says_close
         client.assert_closed()
-        assert running.exchange(request("/afterwards")).body == b"alive"
+        assert running.exchange(wire.request("/afterwards")).body == b"alive"
         lines = capsys.readouterr().err.rstrip().splitlines()
         assert "Traceback (most recent call last):" in lines
         return str(lines[-1])
@@ -71,7 +72,8 @@ class Slow:
 
     def __init__(self, running: Any, message: bytes) -> None:
         self.running = running
-        self.client = running.connect(receive_buffer_bytes=4096)
+        # Of a fixed size, so that not all of an answer fits in; not tiny, for then TCP itself is slow.
+        self.client = running.connect(receive_buffer_bytes=1 << 18)
         self.client.send(message)
         self.other = running.connect()
         self.let_the_server_work()
@@ -79,21 +81,25 @@ class Slow:
     def let_the_server_work(self) -> None:
         """One thread serves all: once it has answered another client, it has done for us all that it could."""
         for _ in range(3):
-            assert self.other.exchange(request("/other")).status in (200, 204)
+            assert self.other.exchange(wire.request("/other")).status in (200, 204)
 
 
-@pytest.fixture
-def slow(serve: Callable[..., Any]) -> Callable[..., Slow]:
-    """slow(application, message, **settings): serve it to such a client.  "/other" is answered without asking it."""
+@pytest.fixture(params=["tcp", "unix"])
+def slow(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> Callable[..., Slow]:
+    """slow(application, message, **settings): serve it to such a client.  "/other" is answered without asking it.
 
-    def slow(application: Application, message: bytes = request(), **settings: Any) -> Slow:
+    Every test that uses it runs over both kinds of socket.
+    """
+    unix = request.param == "unix"
+
+    def slow(application: Application, message: bytes = GET, **settings: Any) -> Slow:
         def with_other(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] == "/other":
                 start_response("200 OK", [])
                 return [b"other" * 200]
             return application(environ, start_response)
 
-        return Slow(serve(with_other, **settings), message)
+        return Slow(serve(with_other, unix=unix, **settings), message)
 
     return slow
 

@@ -164,7 +164,9 @@ def test_a_late_write_beside_an_iteration_that_waits_raises(slow, when):
 
 
 def test_a_kept_environ_is_not_used_again(serve):
-    application = Keeper(lambda environ, start_response, write: environ.update(PATH_INFO="changed", HTTP_HOST="changed"))
+    application = Keeper(
+        lambda environ, start_response, write: environ.update(PATH_INFO="changed", HTTP_HOST="changed")
+    )
     client = serve(application).connect()
     for path in ("/keep", "/use", "/keep", "/keep"):
         assert client.exchange(request(path)).body == path.encode()

@@ -107,13 +107,9 @@ def test_the_servers_own_call_is_by_position_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("application", "words"),
-    [
-        (lambda: [], "TypeError"),
-        (lambda environ: [], "TypeError"),
-        (lambda environ, start_response, more: [], "TypeError"),
-    ],
+    "application",
+    [object, lambda environ: [], lambda environ, start_response, more: []],
     ids=["no argument", "one", "three"],
 )
-def test_an_application_that_takes_other_arguments_is_an_error_of_each_request(error_of, application, words):
-    assert error_of(application).startswith(words)
+def test_an_application_that_takes_other_arguments_is_an_error_of_each_request(error_of, application):
+    assert error_of(application).startswith("TypeError")

@@ -13,7 +13,7 @@ import threading
 import pytest
 from wire import PATIENCE_S, request, wait_until
 
-LARGE = 16 << 20  # more than the socket buffers of both sides take
+LARGE = 16 << 20  # more than the socket buffers of both sides take together
 
 
 def started(result):
@@ -164,7 +164,7 @@ def test_a_client_that_sends_no_more_still_gets_all_of_its_answer(slow, blocks, 
     assert result.closed == 1
 
 
-def test_others_are_served_while_many_slow_clients_wait(serve, blocks):
+def test_others_are_served_while_many_slow_clients_wait(serve, blocks, transport):
     results = [blocks([b"x" * LARGE, b"y"]) for _ in range(4)]
 
     def application(environ, start_response):
@@ -173,7 +173,7 @@ def test_others_are_served_while_many_slow_clients_wait(serve, blocks):
         return [b"quick"] if path == "/quick" else results[int(path[1:])]
 
     running = serve(application)
-    clients = [running.connect(receive_buffer_bytes=4096) for _ in results]
+    clients = [running.connect() for _ in results]
     for number, client in enumerate(clients):
         client.send(request(f"/{number}"))
         assert running.exchange(request("/quick")).body == b"quick"
@@ -256,7 +256,7 @@ def test_pipelined_answers_of_all_kinds_keep_their_octets_when_the_client_does_n
 
 def test_an_answer_under_construction_survives_the_wait_for_those_before_it(slow):
     """The head is made, an empty block comes, and the answers before it do not leave: nothing of it may be lost."""
-    small, count = b"s" * 8000, 3000
+    small, count = b"s" * 8000, 1600
 
     def application(environ, start_response):
         number = int(environ["PATH_INFO"][1:])

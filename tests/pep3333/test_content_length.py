@@ -181,7 +181,9 @@ def test_the_body_ends_with_its_length_or_with_chunks_or_for_an_old_client_with_
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-@pytest.mark.parametrize("result", [[], [b""], [b"body"], [b"two", b"blocks"], iter], ids=["0", "empty", "1", "2", "iter"])
+@pytest.mark.parametrize(
+    "result", [[], [b""], [b"body"], [b"two", b"blocks"], iter], ids=["0", "empty", "1", "2", "iter"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_204_and_304_have_neither_body_nor_framing(serve, status, result, method, version):

@@ -25,8 +25,8 @@ class Unprintable(Exception):
 def exceptions():
     return [
         ValueError("secret"), Exception(), Odd("secret"), SystemExit(), SystemExit(3), KeyboardInterrupt(),
-        GeneratorExit(), StopIteration("secret"), StopAsyncIteration(), MemoryError(), RecursionError(), OSError(9, "x"),
-        ConnectionResetError(), BrokenPipeError(), TimeoutError(), AssertionError(), Unprintable(),
+        GeneratorExit(), StopIteration("secret"), StopAsyncIteration(), MemoryError(), RecursionError(),
+        OSError(9, "x"), ConnectionResetError(), BrokenPipeError(), TimeoutError(), AssertionError(), Unprintable(),
         UnicodeEncodeError("ascii", "é", 0, 1, "secret"), SyntaxError("secret"), BlockingIOError(),
     ]  # fmt: skip
 

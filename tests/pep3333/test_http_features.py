@@ -41,7 +41,8 @@ def test_the_list_of_hop_by_hop_fields_has_all_that_wsgiref_knows():
 
 
 @pytest.mark.parametrize(
-    "name", ["Connectio", "Connections", "T", "TF", "Date-X", "Dat", "Upgrad", "Content-Lengt", "Content-Lengthy", "Via"]
+    "name",
+    ["Connectio", "Connections", "T", "TF", "Date-X", "Dat", "Upgrad", "Content-Lengt", "Content-Lengthy", "Via"],
 )
 def test_names_that_only_look_like_them_are_the_applications(serve, name):
     assert serve(answering((name, "1"))).exchange(request()).get(name) == "1"

@@ -171,9 +171,9 @@ def test_a_block_in_use_cannot_change_its_size_and_is_free_afterwards(slow):
 
 
 @pytest.mark.slow
-def test_a_block_of_64_mib_reaches_a_slow_reader(serve):
+def test_a_block_of_64_mib_reaches_a_slow_reader(serve, transport):
     block = bytes(range(251)) * ((64 << 20) // 251)
-    client = serve(started([block])).connect(receive_buffer_bytes=65536)
+    client = serve(started([block])).connect(receive_buffer_bytes=1 << 18)
     assert client.exchange(request()).body == block
 
 

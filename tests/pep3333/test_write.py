@@ -136,7 +136,7 @@ def test_nothing_is_sent_where_there_is_no_body(serve, method, status):
     client.assert_open()
 
 
-def test_it_waits_for_a_slow_client(serve):
+def test_it_waits_for_a_slow_client(serve, transport):
     size = 8 << 20
     written = []
 
@@ -147,7 +147,7 @@ def test_it_waits_for_a_slow_client(serve):
             written.append(octet)
         return []
 
-    client = serve(application).connect(receive_buffer_bytes=4096)
+    client = serve(application).connect(receive_buffer_bytes=1 << 18)
     client.send(request())
     client.read_head()
     assert client.read_exactly(size) == b"a" * size
@@ -155,7 +155,7 @@ def test_it_waits_for_a_slow_client(serve):
     assert client.read_exactly(2 * size) == b"b" * size + b"c" * size
 
 
-def test_a_client_that_does_not_read_at_all_is_given_up(serve):
+def test_a_client_that_does_not_read_at_all_is_given_up(serve, transport):
     errors = []
 
     def application(environ, start_response):
@@ -167,7 +167,7 @@ def test_a_client_that_does_not_read_at_all_is_given_up(serve):
         return []
 
     running = serve(application, write_timeout=0.1)
-    client = running.connect(receive_buffer_bytes=4096)
+    client = running.connect(receive_buffer_bytes=1 << 18)
     client.send(request())
     wait_until(lambda: errors, "the error")
     assert isinstance(errors[0], ClientDisconnected)

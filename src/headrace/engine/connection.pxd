@@ -89,6 +89,7 @@ cdef class Connection(HeadPlace):
     cdef bint hung_up                # the peer has shut its side down, or the edge for it has come
     cdef bint at_eof                 # receiving has said so
     cdef bint more_to_serve          # input holds octets that nobody has looked at
+    cdef bint ends_a_body            # the end of the connection is the end of the last response's body
     cdef bint closing                # no request is read any more; closed when all is sent
     cdef bint lingering              # ... and then lingers
     cdef deadline timer
@@ -100,6 +101,7 @@ cdef class Connection(HeadPlace):
     cdef dict environ
     cdef bint http_1_1
     cdef bint to_head
+    cdef bint more_behind            # octets of a next request have come with it
     cdef bint keep_alive
     cdef BodyReceiver receiver
     cdef uint64_t body_since_ms
@@ -112,6 +114,9 @@ cdef class Connection(HeadPlace):
     cdef int on_accept(self) except -1
     cdef int on_ready(self) except -1
     cdef int on_deadline(self, deadline_queue *queue) except -1
+    cdef int on_write_deadline(self) except -1
+    cdef uint64_t unsent_bytes(self) noexcept
+    cdef bint cuts_a_body(self) noexcept
     cdef int stop(self) except -1
     cdef int close(self) except -1
     cdef int trim(self) except -1

@@ -142,8 +142,21 @@ cdef class Connection:
         if queue is &self.loop.body_deadlines:
             return self.refuse_now(REQUEST_BODY_TIMEOUT)
         if queue is &self.loop.write_deadlines:
-            log.info("a client did not read its response in time; the connection is closed")
+            return self.on_write_deadline()
         return self.close()
+
+    cdef int on_write_deadline(self) except -1:
+        """The poller speaks of room only when a good part of the socket's buffer is free; a slow reader frees less."""
+        cdef uint64_t unsent = self.unsent_bytes()
+        cdef sock_status status = outbox_flush(&self.out, self.fd)
+        if status == SOCK_OK or (status == SOCK_AGAIN and self.unsent_bytes() < unsent):
+            deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
+            return self.loop.push_ready(self) if status == SOCK_OK else self.watch(POLLER_WRITE)
+        log.info("a client did not read its response in time; the connection is closed")
+        return self.close()
+
+    cdef uint64_t unsent_bytes(self) noexcept:
+        return outbox_pending_bytes(&self.out) + self.out.file_left
 
     cdef int trim(self) except -1:
         """Idle for a while: what only speeds up a busy connection is given back."""
@@ -156,7 +169,8 @@ cdef class Connection:
     cdef int stop(self) except -1:
         """The loop is stopping: an idle connection closes, a busy one after its answer."""
         if self.state == IDLE and not self.queued:
-            return self.close()
+            self.readable = True  # a request may be on its way already
+            return self.receive()
         return 0
 
     cdef int close(self) except -1:
@@ -164,6 +178,8 @@ cdef class Connection:
         cdef Response response = self.response
         if self.state == CLOSED:
             return 0
+        if self.cuts_a_body():
+            sock_reset_on_close(self.fd)
         self.move(CLOSED)
         deadline_disarm(&self.timer)
         self.loop.forget(self)
@@ -179,6 +195,17 @@ cdef class Connection:
                 self.abandon_response(response)
             response.release()
         return 0
+
+    cdef bint cuts_a_body(self) noexcept:
+        """Would closing now pass off a part of a body as the whole?
+
+        Without chunks or a length the end of the connection is the end of the body (RFC 9112 §6.3 step 8), so an end
+        that comes too early has to be a reset.
+        """
+        cdef Response response = self.response
+        if response is not None and response.committed and not response.finished:
+            return response.ends_with_connection()
+        return self.ends_a_body and not outbox_is_empty(&self.out)
 
     cdef int abandon_response(self, Response response) except -1:
         try:
@@ -196,7 +223,7 @@ cdef class Connection:
         cdef char *scratch = self.loop.receive_scratch
         if self.input_after_stream is not None:
             self.take_back_rest()
-        if self.readable and not self.at_eof:
+        if self.readable and not self.at_eof and not self.more_to_serve:
             status = sock_recv(self.fd, scratch, RECEIVE_BYTES, &got)
             # Less than was asked for: nothing is left, and the next octet brings an edge.  FIN brings its edge once.
             self.readable = status == SOCK_OK and (got == RECEIVE_BYTES or self.hung_up)
@@ -217,7 +244,8 @@ cdef class Connection:
         return self.settle()
 
     cdef int keep_rest(self, const char *at, size_t len) except -1:
-        # Bounded: reading stops while a request is served, so what is kept is a part of a head and one receive.
+        # Bounded: nothing is received while complete requests wait, so what is kept is a part of a head and one
+        # receive.
         if buffer_append(&self.input, at, len, self.loop.heads.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
             raise MemoryError("no memory for what a client sent")
         return 0
@@ -240,8 +268,9 @@ cdef class Connection:
                     break
                 step = self.take_head(at + used, len - used)
                 if step == 0:
-                    break
+                    return used
             used += step
+        self.more_to_serve = used < len and not self.closing
         return used
 
     cdef int settle(self) except -1:
@@ -254,9 +283,11 @@ cdef class Connection:
             return 0
         if self.closing:
             return self.finish_closing()
+        if self.more_to_serve:
+            return self.loop.push_ready(self)
         if self.at_eof:
             return self.close()
-        if self.readable or self.more_to_serve:
+        if self.readable:
             return self.loop.push_ready(self)
         return self.wait_for_input()
 
@@ -307,8 +338,11 @@ cdef class Connection:
                 status = HEAD_ERROR
                 heads.error = REQUEST_BODY_TOO_LONG
         if status == HEAD_ERROR:
+            if self.loop.access_log is not None:
+                self.record = AccessRecord(heads.request_line(self, at), self.remote_addr, time.time())
             self.refuse(heads.error)
             return len
+        self.more_behind = heads.used < len
         used = heads.used  # the reader serves another request by the time this one is answered
         return len if self.begin_request(at + used, len - used) else used
 
@@ -378,6 +412,7 @@ cdef class Connection:
             deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
             return used
         self.receiver = None
+        self.more_behind = used < len
         if receiver.chunked:
             # PEP 3333 knows no other way to tell an application how much there is to read
             PyDict_SetItem(self.environ, CONTENT_LENGTH, str(receiver.got_bytes))
@@ -428,7 +463,7 @@ cdef class Connection:
         cdef dict environ = self.environ
         cdef bint answers_wait = self.out.end != self.out.start
         self.ensure_room()
-        response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and not self.loop.stopping)
+        response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and (self.more_behind or not self.loop.stopping))
         if self.stream is not None:
             self.stream.response = response
             response.body_source = self.stream
@@ -455,10 +490,11 @@ cdef class Connection:
         if self.stream is not None:
             self.end_stream(response)
         if not response.keep_alive:
+            self.ends_a_body = response.ends_with_connection()
             self.closing = True
             self.lingering = self.lingering or self.keep_alive
         if self.loop.access_log is not None:
-            self.emit_record(response.status_code, response.body_bytes)
+            self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
         self.environ = None
         self.move(IDLE)
         if self.out.block_len or self.out.file_left:
@@ -501,14 +537,10 @@ cdef class Connection:
         return 0
 
     cdef int cut(self, Response response) except -1:
-        """The head has left: the client can only learn of the failure by an end that comes too early.
-
-        Without chunks or a length the end of the connection is the end of the body, so it has to be a reset.
-        """
+        """The head has left: the client can only learn of the failure by an end that comes too early."""
         if self.loop.access_log is not None:
-            self.emit_record(response.status_code, response.body_bytes)
-        if not response.chunked and response.content_length < 0 and response.body_allowed:
-            sock_reset_on_close(self.fd)
+            self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
+        if response.ends_with_connection():
             return self.close()
         if not self.out.block_len:
             self.let_go_of_response()
@@ -599,12 +631,10 @@ cdef class Connection:
 
     cdef int on_writable(self) except -1:
         """State WRITE: send on; when all is gone take up the iteration, or the connection, again."""
-        cdef sock_status status
-        cdef size_t before = outbox_pending_bytes(&self.out)
-        cdef uint64_t file_before = self.out.file_left
-        status = outbox_flush(&self.out, self.fd)
+        cdef uint64_t unsent = self.unsent_bytes()
+        cdef sock_status status = outbox_flush(&self.out, self.fd)
         if status == SOCK_AGAIN:
-            if outbox_pending_bytes(&self.out) != before or self.out.file_left != file_before:
+            if self.unsent_bytes() < unsent:
                 deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
             return self.watch(POLLER_WRITE)
         if status != SOCK_OK:

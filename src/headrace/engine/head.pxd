@@ -42,6 +42,7 @@ cdef class HeadReader:
     cdef request_error error         # of one that said HEAD_ERROR
 
     cdef head_status read(self, HeadPlace place, const char *at, size_t len) except *
+    cdef dict request_line(self, HeadPlace place, const char *at)
     cdef void from_memo(self, FieldMemo memo) noexcept
     cdef bint fields_as_before(self, FieldMemo memo, const char *at, size_t len) noexcept
     cdef head_status accept_same_fields(self, HeadPlace place, const char *at) except *

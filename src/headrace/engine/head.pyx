@@ -77,6 +77,13 @@ cdef class HeadReader:
         self.error = head.error
         return status
 
+    cdef dict request_line(self, HeadPlace place, const char *at):
+        """What is known of a head that was refused: its request line, if that was understood, in environ's keys."""
+        cdef dict known = {}
+        if self.head.fields_at != 0:
+            place.template.set_request_line(known, &self.head, at)
+        return known
+
     cdef void from_memo(self, FieldMemo memo) noexcept:
         """What equal fields mean: what they meant before."""
         memo.misses = 0

@@ -82,6 +82,8 @@ def base_environ(listener, error_stream, multithread=False, multiprocess=False):
     if listener.family != getattr(socket, "AF_UNIX", None):
         host, number = listener.getsockname()[:2]
         name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+        if ":" in name:
+            name = f"[{name}]"  # RFC 3875 §4.1.14: as in a URL
         port = str(number)
     return {
         "REQUEST_METHOD": "", "PATH_INFO": "", "QUERY_STRING": "", "RAW_URI": "", "REQUEST_URI": "",
@@ -202,10 +204,10 @@ cdef class Loop(LoopBase):
     cdef int turn(self) except -1:
         """Wait, serve, look at the clock.  0 when the loop has stopped."""
         self.wait()
-        self.serve_ready()
-        self.expire()
         if self.stop_asked and not self.stopping:
             self.begin_stop()
+        self.serve_ready()
+        self.expire()
         if self.stopping and (not self.connection_count or self.cut_asked or self.now_ms >= self.cut_at_ms):
             return 0
         return 1

@@ -78,6 +78,7 @@ cdef class Response:
     cdef size_t within_content_length(self, size_t len) except? 0
     cdef void queue_last_chunk(self) noexcept
     cdef int wait_until_sent(self) except -1
+    cdef bint ends_with_connection(self) noexcept
     cdef bint flush(self) except -1
     cdef void reset_head(self) noexcept
     cdef void release(self) noexcept

@@ -209,9 +209,8 @@ cdef class Response:
         cdef head_write outcome = HEAD_WRITE_OK
         if not self.started:
             raise AssertionError("the application sent a body before it called start_response (PEP 3333)")
-        if self.body_source is not None and (known_length >= 0 or self.to_head):
-            # The application is done.  What it has not read of the request cannot be told from the next one.
-            self.keep_alive = self.keep_alive and self.body_source.is_complete()
+        if self.body_source is not None and not self.body_source.is_complete():
+            self.keep_alive = False  # what may be left of the request cannot be told from the next one
         self.body_allowed = not (self.to_head or self.status_code == 204 or self.status_code == 304)
         if self.defaults.add_date and not self.has_date:
             outcome = response_text_write(&self.head, self.defaults.date_line, DATE_LINE_BYTES)
@@ -401,6 +400,10 @@ cdef class Response:
             memcpy(self.out.bytes + self.out.end, LAST_CHUNK, 5)
             self.out.end += 5
 
+    cdef bint ends_with_connection(self) noexcept:
+        """Is the end of the connection all that tells the client where the body ends?"""
+        return self.committed and self.body_allowed and not self.chunked and self.content_length < 0
+
     # ---- the way out ----
 
     cdef bint flush(self) except -1:
@@ -485,10 +488,9 @@ cdef bytes early_hints_text(object headers):
         except (TypeError, ValueError) as error:
             raise type(error)(f"early hints: name and value of a header {error} in {shortened(field)}") from None
         known = response_field_id(name, <size_t>name_len)
-        if known == RESPONSE_FIELD_HOP_BY_HOP:
-            raise ValueError(f"early hints: {shortened(field[0])} is a hop-by-hop field (RFC 9110 §7.6.1)")
-        if known == RESPONSE_FIELD_CONTENT_LENGTH:
-            raise ValueError("early hints: Content-Length has no place in a 103 response (RFC 9110 §8.6)")
+        if known == RESPONSE_FIELD_HOP_BY_HOP or known == RESPONSE_FIELD_CONTENT_LENGTH:
+            raise ValueError(
+                f"early hints: {shortened(field[0])} has no place in a 103 response (RFC 9110 §7.6.1, §8.6)")
         outcome = response_field_write(&writer, name, <size_t>name_len, value, <size_t>value_len)
         if outcome != HEAD_WRITE_OK:
             raise wrong_field(outcome, field)

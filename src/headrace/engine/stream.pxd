@@ -2,7 +2,7 @@
 #
 # Owner: the RequestBody and, for as long as the request lasts, the connection.
 # Thread: the application's, which waits here for a slow client.  Lock: the interpreter lock, given up while waiting.
-# Errors: ClientDisconnected (cut short, or read too late), BodyRefused (malformed, too long or too slow).
+# Errors: ClientDisconnected (cut short), BodyRefused (malformed, too long or too slow), ValueError (read too late).
 
 from libc.stdint cimport int64_t
 

@@ -40,7 +40,7 @@ cdef class StreamSource(BodySource):
             if self.is_complete():
                 return b""
             if self.response is None:
-                raise ClientDisconnected("wsgi.input was read after its request had ended")
+                raise ValueError("wsgi.input was read after its request had ended")
             if self.rest.end > self.rest.start:
                 block = self.decode(bytes_max)
                 if block:
