@@ -82,7 +82,7 @@ def test_a_response_that_waits_for_its_client_is_finished(serve, transport):
 def test_connections_that_were_made_before_the_stop_are_served(serve, transport):
     """They wait in the kernel's queue, and have sent their request."""
     gate = Gate()
-    running = serve(gate)
+    running = serve(gate, linger_timeout=0.2)
     with running.connect() as holder:
         holder.send(wire.request("/gate"))
         gate.wait_inside()
@@ -163,7 +163,7 @@ def test_a_second_stop_that_is_not_graceful_cuts_the_first(serve):
 
 
 def test_a_client_that_keeps_asking_does_not_keep_the_server_alive(serve, transport):
-    running = serve(verdict.echo)
+    running = serve(verdict.echo, linger_timeout=0.2)
     with running.connect() as client:
         client.exchange(verdict.GOOD)
         client.send(verdict.GOOD * 100)

@@ -48,7 +48,7 @@ static enum chunk_status feed_piece(struct chunk_decoder *d, const struct head_l
     }
 }
 
-/* piece_max 0: 1 to 16 octets, from a small generator.  Each piece is a block of its own for the sanitizer. */
+/* piece_max 0: 1 to 16 octets by a small generator.  Each piece is a block of its own for the sanitizer. */
 static struct outcome feed(const char *message, size_t len, size_t piece_max, uint32_t seed,
                            const struct head_limits *limits, char *body)
 {

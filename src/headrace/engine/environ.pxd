@@ -6,14 +6,14 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from headrace.engine.csrc cimport request_head, request_rules, framing
+from headrace.engine.csrc cimport field_line, framing, request_head, request_rules
 
 cdef enum:
     NAME_CACHE_SLOTS = 512   # field names seen, per listener; a power of two
     NAME_CACHE_PROBES = 4
     NAME_BYTES_MAX = 40      # longer names are not cached
     MEMO_BYTES_MAX = 4096    # longer heads are not remembered
-    MEMO_MISSES_MAX = 8      # a connection whose heads differ this often in a row stops remembering
+    MEMO_MISSES_MAX = 8      # a connection whose field names differ this often in a row stops remembering
 
 cdef struct cached_name:
     PyObject *key            # strong; NULL: slot is free.  None: the field is dropped
@@ -26,6 +26,7 @@ cdef class EnvironTemplate:
     cdef dict base                         # what is the same for every request of a listener; copies keep the size of
                                            # its table, which has room for some 19 fields more
     cdef cached_name names[NAME_CACHE_SLOTS]
+    cdef bint joined                       # the last build had a field more than once
     cdef char *path_scratch                # limit_request_line octets, for percent-decoding
 
     cdef dict build(self, const request_head *head, const char *buf, const request_rules *rules,
@@ -41,18 +42,26 @@ cdef class FieldMemo:
     # meaning, so nothing is validated less: they were validated when they were remembered.
     cdef char *bytes                       # request line and fields, with the empty line; NULL: nothing remembered
     cdef size_t len
+    cdef size_t cap
     cdef size_t fields_at                  # where the field lines begin in bytes
     cdef dict environ                      # never given away, only copied
-    cdef request_head head                 # offsets into bytes; head.fields is NULL
+    cdef request_head head                 # offsets into bytes; head.fields is our own array
+    cdef size_t fields_cap
     cdef request_rules rules
     cdef framing body_framing
     cdef uint64_t body_bytes
+    cdef bint names_unique                 # no two fields were joined: each has a key of its own
     cdef int misses
 
     cdef int remember(self, const char *buf, const request_head *head, const request_rules *rules,
-                      framing body_framing, uint64_t body_bytes, dict environ) except -1
+                      framing body_framing, uint64_t body_bytes, dict environ, bint names_unique) except -1
+    cdef bint has_same_names(self, const char *buf, const request_head *head) noexcept
+    cdef int take_new_values(self, const char *buf, const request_head *head, EnvironTemplate template) except -1
+    cdef int keep_head(self, const char *buf, const request_head *head, const request_rules *rules,
+                       framing body_framing, uint64_t body_bytes) except -1
     cdef void forget(self) noexcept
 
 
+cdef bint is_dropped(const field_line *field) noexcept
 cdef object latin1(const char *at, size_t len)
 cdef object ascii(const char *at, size_t len)

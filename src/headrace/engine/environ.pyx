@@ -116,6 +116,7 @@ cdef class EnvironTemplate:
         PyDict_SetItem(environ, REMOTE_ADDR, remote_addr)
         PyDict_SetItem(environ, REMOTE_PORT, remote_port)
         self.set_request_line(environ, head, buf)
+        self.joined = False
         self.add_fields(environ, head, buf, rules.host_field)
         return environ
 
@@ -152,16 +153,14 @@ cdef class EnvironTemplate:
         cdef object key, value
         for i in range(head.field_count):
             field = &head.fields[i]
-            if field.id == FIELD_UNDERSCORE or field.id == FIELD_PROXY:
-                # "_" could forge the name of a field with "-"; Proxy would become HTTP_PROXY (httpoxy)
+            if is_dropped(field):
                 continue
-            if field.id == FIELD_TRANSFER_ENCODING:
-                continue  # decoded already: CONTENT_LENGTH tells the length instead
             key = self.key_of(buf + field.name_at, field.name_len)
             value = latin1(buf + field.value_at, field.value_len)
             size = PyDict_Size(environ)
             present = <object>PyDict_SetDefault(environ, key, value)
             if PyDict_Size(environ) == size:
+                self.joined = True
                 separator = "; " if field.id == FIELD_COOKIE else ","  # RFC 6265 §5.4, RFC 9110 §5.3
                 PyDict_SetItem(environ, key, f"{present}{separator}{value}")
         if head.form == TARGET_ABSOLUTE:
@@ -192,6 +191,15 @@ cdef class EnvironTemplate:
         return key
 
 
+cdef bint is_dropped(const field_line *field) noexcept:
+    """Fields that no application gets to see.
+
+    "_" in a name could forge the key of a name with "-"; Proxy would become HTTP_PROXY (httpoxy); Transfer-Encoding is
+    decoded already, and CONTENT_LENGTH tells the length instead.
+    """
+    return field.id == FIELD_UNDERSCORE or field.id == FIELD_PROXY or field.id == FIELD_TRANSFER_ENCODING
+
+
 cdef object make_key(bytes name):
     """RFC 3875 §4.1.18: upper case, "_" for "-", "HTTP_" in front of all but the two fields with keys of their own."""
     key = name.decode("latin-1").upper().replace("-", "_")
@@ -203,36 +211,90 @@ cdef object make_key(bytes name):
 cdef class FieldMemo:
 
     def __dealloc__(self):
-        PyMem_Free(self.bytes)
+        self.forget()
 
     cdef int remember(self, const char *buf, const request_head *head, const request_rules *rules,
-                      framing body_framing, uint64_t body_bytes, dict environ) except -1:
+                      framing body_framing, uint64_t body_bytes, dict environ, bint names_unique) except -1:
         """Keep head and environ for the next request; only for origin-form, whose fields stand for themselves."""
-        cdef size_t len = head.next - head.started_at
-        cdef char *copy
-        if head.form != TARGET_ORIGIN or len > MEMO_BYTES_MAX or self.misses >= MEMO_MISSES_MAX:
+        if head.form != TARGET_ORIGIN or head.next - head.started_at > MEMO_BYTES_MAX or self.misses >= MEMO_MISSES_MAX:
             self.forget()
             return 0
-        if self.bytes is NULL or self.len < len:
-            copy = <char *>PyMem_Malloc(len)
-            if copy is NULL:
-                raise MemoryError
-            PyMem_Free(self.bytes)
-            self.bytes = copy
-        memcpy(self.bytes, buf + head.started_at, len)
-        self.len = len
-        self.fields_at = head.fields_at - head.started_at
+        self.keep_head(buf, head, rules, body_framing, body_bytes)
+        self.names_unique = names_unique
         self.environ = {}
         PyDict_Update(self.environ, environ)  # not a copy, which would keep the size of a table that has grown
+        return 0
+
+    cdef int keep_head(self, const char *buf, const request_head *head, const request_rules *rules,
+                       framing body_framing, uint64_t body_bytes) except -1:
+        cdef size_t len = head.next - head.started_at
+        cdef field_line *fields = self.head.fields
+        self.len = 0  # nothing is remembered until all of it is
+        if self.cap < len:
+            PyMem_Free(self.bytes)
+            self.bytes = <char *>PyMem_Malloc(len)
+            self.cap = len if self.bytes is not NULL else 0
+        if self.fields_cap < head.field_count:
+            PyMem_Free(fields)
+            fields = self.head.fields = <field_line *>PyMem_Malloc(head.field_count * sizeof(field_line))
+            self.fields_cap = head.field_count if fields is not NULL else 0
+        if self.bytes is NULL or (fields is NULL and head.field_count):
+            raise MemoryError
+        memcpy(self.bytes, buf + head.started_at, len)
+        if head.field_count:
+            memcpy(fields, head.fields, head.field_count * sizeof(field_line))
         self.head = head[0]
-        self.head.fields = NULL
+        self.head.fields = fields
+        self.len = len
+        self.fields_at = head.fields_at - head.started_at
         self.rules = rules[0]
         self.body_framing = body_framing
         self.body_bytes = body_bytes
         return 0
 
+    cdef bint has_same_names(self, const char *buf, const request_head *head) noexcept:
+        """Does a head have the same field names in the same order, each once, in a request of the same kind?"""
+        cdef uint32_t skipped = self.head.started_at  # bytes begin at the request line
+        cdef const field_line *theirs
+        cdef const field_line *ours
+        cdef uint32_t i
+        if self.len == 0 or not self.names_unique or head.field_count != self.head.field_count:
+            return False
+        if (head.form != TARGET_ORIGIN or head.minor_version != self.head.minor_version
+                or head.next - head.started_at > MEMO_BYTES_MAX):
+            return False
+        for i in range(head.field_count):
+            theirs = &head.fields[i]
+            ours = &self.head.fields[i]
+            if theirs.name_len != ours.name_len:
+                return False
+            if memcmp(buf + theirs.name_at, self.bytes + (ours.name_at - skipped), ours.name_len) != 0:
+                return False
+        return True
+
+    cdef int take_new_values(self, const char *buf, const request_head *head, EnvironTemplate template) except -1:
+        """After has_same_names: bring environ up to date with the request line and the values that differ."""
+        cdef uint32_t skipped = self.head.started_at  # bytes begin at the request line
+        cdef const field_line *theirs
+        cdef const field_line *ours
+        cdef uint32_t i
+        self.len = 0  # environ no longer fits bytes until keep_head has run
+        template.set_request_line(self.environ, head, buf)
+        for i in range(head.field_count):
+            theirs = &head.fields[i]
+            ours = &self.head.fields[i]
+            if theirs.value_len == ours.value_len:
+                if memcmp(buf + theirs.value_at, self.bytes + (ours.value_at - skipped), ours.value_len) == 0:
+                    continue
+            if not is_dropped(theirs):
+                PyDict_SetItem(self.environ, template.key_of(buf + theirs.name_at, theirs.name_len),
+                               latin1(buf + theirs.value_at, theirs.value_len))
+        return 0
+
     cdef void forget(self) noexcept:
         PyMem_Free(self.bytes)
+        PyMem_Free(self.head.fields)
         self.bytes = NULL
-        self.len = 0
+        self.head.fields = NULL
+        self.len = self.cap = self.fields_cap = 0
         self.environ = None

@@ -119,6 +119,7 @@ cdef class HeadReader:
         """A complete head: apply the rules that go across its fields, decide the framing, build environ."""
         cdef request_head *head = &self.head
         cdef request_rules rules
+        cdef FieldMemo memo
         self.error = request_rules_check(head, at, &rules)
         if self.error != REQUEST_OK:
             return HEAD_ERROR
@@ -130,11 +131,19 @@ cdef class HeadReader:
         self.http_1_1 = head.minor_version == 1
         self.keep_alive = rules.keep_alive
         self.expect_continue = rules.expect_continue
+        memo = place.memo
+        if memo is not None and memo.has_same_names(at, head):
+            memo.misses = 0
+            memo.take_new_values(at, head, place.template)
+            memo.keep_head(at, head, &rules, self.body_framing, self.body_bytes)
+            self.environ = <dict>PyDict_Copy(memo.environ)
+            return HEAD_DONE
         self.environ = place.template.build(head, at, &rules, place.remote_addr, place.remote_port)
-        if rules.keep_alive:
-            if place.memo is None:
-                place.memo = FieldMemo()
-            else:
-                place.memo.misses += 1
-            place.memo.remember(at, head, &rules, self.body_framing, self.body_bytes, self.environ)
+        if memo is None and rules.keep_alive and place.came_back:
+            memo = place.memo = FieldMemo()
+        if memo is not None:
+            memo.misses += 1
+            memo.remember(at, head, &rules, self.body_framing, self.body_bytes, self.environ,
+                          not place.template.joined)
+        place.came_back = True
         return HEAD_DONE
