@@ -9,6 +9,7 @@ Everything else about the package stands in pyproject.toml.  Switches, all read 
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
@@ -27,6 +28,8 @@ os.chdir(ROOT)  # setuptools wants relative paths, and they are relative to this
 
 DEBUG = os.environ.get("HEADRACE_DEBUG", "0") not in ("", "0")
 SANITIZERS = os.environ.get("HEADRACE_SANITIZE", "")
+
+SWITCHES = "headrace-switches.txt"  # in the folder of objects: the flags that they were made with
 
 CSRC = sorted(str(path) for path in Path("csrc").glob("*.c"))
 CSRC_HEADERS = sorted(str(path) for pattern in ("*.h", "*.inc") for path in Path("csrc").glob(pattern))
@@ -54,6 +57,7 @@ def linker_flags() -> list[str]:
 LTO_FLAGS = ["-flto=auto", "-ffat-lto-objects"]
 
 
+@functools.cache
 def lto_flags() -> list[str]:
     """Link-time optimization lets csrc's small functions be inlined into the extensions that call them."""
     wish = os.environ.get("HEADRACE_LTO")
@@ -83,28 +87,38 @@ def lto_works() -> bool:
             return False  # no compiler: let the build itself say so
 
 
+def all_flags() -> list[str]:
+    return compiler_flags() + lto_flags()
+
+
+class BuildLibrary(build_clib):
+    """csrc/*.c with our flags.  Runs before BuildExtensions, whoever asks first."""
+
+    def run(self) -> None:
+        # Objects made with other switches look up to date by their time stamps.
+        made_with = Path(self.build_temp, SWITCHES)
+        if not made_with.is_file() or made_with.read_text() != " ".join(all_flags()):
+            shutil.rmtree(self.build_temp, ignore_errors=True)
+        for _, library in self.libraries:
+            library["cflags"] = all_flags()
+        super().run()
+
+
 class BuildExtensions(build_ext):
     """Runs Cython only when something is built, and builds csrc first (also for `build_ext --inplace`)."""
 
     def run(self) -> None:
-        lto = lto_flags()
-        # Objects made with other switches look up to date by their time stamps, and build_clib knows no force.
-        made_with = Path(self.build_temp, "headrace-switches.txt")
-        switches = " ".join(compiler_flags() + lto)
-        if not made_with.is_file() or made_with.read_text() != switches:
-            shutil.rmtree(self.build_temp, ignore_errors=True)
-            self.force = True
-        for _, library in self.distribution.libraries or ():
-            library["cflags"] = compiler_flags() + lto
         self.run_command("build_clib")
+        made_with = Path(self.build_temp, SWITCHES)
+        if not made_with.is_file():
+            self.force = True
         for extension in self.extensions:
-            extension.extra_compile_args = compiler_flags() + lto
-            extension.extra_link_args = linker_flags() + lto
+            extension.extra_compile_args = all_flags()
+            extension.extra_link_args = linker_flags() + lto_flags()
         if self.parallel is None:
             self.parallel = os.cpu_count()
         super().run()
-        made_with.parent.mkdir(parents=True, exist_ok=True)
-        made_with.write_text(switches)
+        made_with.write_text(" ".join(all_flags()))
 
     def build_extensions(self) -> None:
         run_cython(self.extensions, force=bool(self.force))
@@ -143,15 +157,9 @@ def engine_extensions() -> list[Extension]:
     ]
 
 
-libraries = []
-if CSRC:
-    # `depends` above relinks an extension when a C file changes; obj_deps recompiles a C file when a header does.
-    libraries.append(
-        ("headrace_csrc", {"sources": CSRC, "include_dirs": ["csrc"], "obj_deps": {"": CSRC_HEADERS}}),
-    )
-
 setup(
     ext_modules=engine_extensions(),
-    libraries=libraries,
-    cmdclass={"build_ext": BuildExtensions, "build_clib": build_clib},
+    # `depends` above relinks an extension when a C file changes; obj_deps recompiles a C file when a header does.
+    libraries=[("headrace_csrc", {"sources": CSRC, "include_dirs": ["csrc"], "obj_deps": {"": CSRC_HEADERS}})],
+    cmdclass={"build_ext": BuildExtensions, "build_clib": BuildLibrary},
 )

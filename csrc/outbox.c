@@ -112,12 +112,16 @@ static enum sock_status send_memory(struct outbox *box, int fd)
 /* A short count says nothing here: the file may have been read in pieces.  Only "again" is "again". */
 static enum sock_status send_file(struct outbox *box, int fd)
 {
+    size_t turn_left = OUTBOX_FILE_TURN_BYTES;
     while (box->file_left > 0) {
-        size_t len = box->file_left < SEND_BYTES_MAX ? (size_t)box->file_left : SEND_BYTES_MAX, sent;
+        if (turn_left == 0)
+            return SOCK_AGAIN;
+        size_t len = box->file_left < turn_left ? (size_t)box->file_left : turn_left, sent;
         enum sock_status status = sock_sendfile(fd, box->file_fd, &box->file_at, len, &sent);
         if (status != SOCK_OK)
             return status;
         box->file_left -= sent;
+        turn_left -= sent;
     }
     box->file_fd = -1;
     return SOCK_OK;

@@ -14,74 +14,91 @@ from headrace.errors import ClientDisconnected
 
 
 class Keeper:
-    """An application that keeps everything of "/keep", and uses it in "/use" as it is told to."""
+    """An application that keeps one thing of "/keep", and uses it in "/use"."""
 
-    def __init__(self, use):
+    def __init__(self, keep, use):
+        self.keep = keep
         self.use = use
         self.kept = []
         self.raised = None
 
     def __call__(self, environ, start_response):
-        write = start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
-        if environ["PATH_INFO"] == "/use":
-            try:
-                self.use(*self.kept[0])
-            except Exception as error:
-                self.raised = error
+        path = environ["PATH_INFO"]
+        if path == "/use":
+            self.raised = raised_by(self.use, self.kept[0])
+        write = start_response("200 OK", [("X-Path", path)])
+        if path == "/use":
+            self.raised = self.raised or raised_by(self.use, self.kept[0])
         else:
-            self.kept.append((environ, start_response, write))
-        return [environ["PATH_INFO"].encode()]
+            self.kept.append(self.keep(environ, start_response, write))
+        return [path.encode()]
 
 
-def start_again(environ, start_response, write):
-    start_response("500 Late", [])
+def raised_by(use, kept):
+    try:
+        use(kept)
+    except Exception as error:
+        return error
+    return None
 
 
-def start_with_exc_info(environ, start_response, write):
+def start_with_exc_info(start_response):
     try:
         raise LookupError
     except LookupError:
-        start_response("500 Late", [], sys.exc_info())
+        start_response("500 Late", [("X-Late", "1")], sys.exc_info())
 
 
-def write_late(environ, start_response, write):
-    write(b"INJECTED")
+#: What is kept, and how it is used too late.
+LATE = {
+    "start_response": (lambda e, s, w: s, lambda start_response: start_response("500 Late", [("X-Late", "1")])),
+    "start_response with exc_info": (lambda e, s, w: s, start_with_exc_info),
+    "write": (lambda e, s, w: w, lambda write: write(b"INJECTED")),
+    "write of much": (lambda e, s, w: w, lambda write: write(b"INJECTED" * 10_000)),
+}
 
 
-def write_much_late(environ, start_response, write):
-    write(b"INJECTED" * 10_000)
-
-
-USES = [start_again, start_with_exc_info, write_late, write_much_late]
-
-
-@pytest.mark.parametrize("same_connection", [True, False])
-@pytest.mark.parametrize("use", USES)
-def test_late_calls_raise_and_send_nothing(serve, use, same_connection):
-    application = Keeper(use)
+@pytest.mark.parametrize("same_connection", [True, False], ids=["same connection", "another"])
+@pytest.mark.parametrize("late", LATE)
+def test_late_calls_raise_and_send_nothing(serve, late, same_connection):
+    application = Keeper(*LATE[late])
     running = serve(application)
     first = running.connect()
     assert first.exchange(request("/keep")).body == b"/keep"
     client = first if same_connection else running.connect()
-    answer = client.exchange(request("/use"))
-    assert (answer.body, answer.get("X-Path")) == (b"/use", "/use")
-    assert isinstance(application.raised, (RuntimeError, AssertionError, LookupError))
+    for _ in range(3):
+        answer = client.exchange(request("/use"))
+        assert (answer.status, answer.body, answer.get("X-Path"), answer.get("X-Late")) == (200, b"/use", "/use", None)
+        assert isinstance(application.raised, (RuntimeError, AssertionError, LookupError))
     client.assert_open()
     first.assert_open()
 
 
-@pytest.mark.parametrize("use", USES)
-def test_late_calls_from_outside_of_any_request_raise(serve, use):
-    application = Keeper(use)
+@pytest.mark.parametrize("late", LATE)
+def test_late_calls_from_outside_of_any_request_raise(serve, late):
+    application = Keeper(*LATE[late])
     running = serve(application)
     client = running.connect()
     client.exchange(request("/keep"))
-    with pytest.raises((RuntimeError, AssertionError, LookupError)):
-        use(*application.kept[0])
+    assert isinstance(raised_by(application.use, application.kept[0]), (RuntimeError, AssertionError, LookupError))
     client.assert_open()
     running.stop()
-    with pytest.raises((RuntimeError, AssertionError, LookupError)):
-        use(*application.kept[0])
+    assert isinstance(raised_by(application.use, application.kept[0]), (RuntimeError, AssertionError, LookupError))
+
+
+@pytest.mark.parametrize("same_connection", [True, False], ids=["same connection", "another"])
+@pytest.mark.parametrize("by", ["itself", "environ"])
+def test_late_hints_are_not_sent_to_the_client_of_another_request(serve, by, same_connection):
+    if by == "itself":
+        application = Keeper(lambda e, s, w: e["wsgi.early_hints"], lambda hints: hints([("Link", "</late>")]))
+    else:
+        application = Keeper(lambda e, s, w: e, lambda environ: environ["wsgi.early_hints"]([("Link", "</late>")]))
+    running = serve(application)
+    first = running.connect()
+    first.exchange(request("/keep"))
+    client = first if same_connection else running.connect()
+    for _ in range(3):
+        assert client.exchange(request("/use")).status == 200
 
 
 def test_a_late_write_after_the_connection_has_gone_does_not_reach_another_client(serve):
@@ -164,13 +181,11 @@ def test_a_late_write_beside_an_iteration_that_waits_raises(slow, when):
 
 
 def test_a_kept_environ_is_not_used_again(serve):
-    application = Keeper(
-        lambda environ, start_response, write: environ.update(PATH_INFO="changed", HTTP_HOST="changed")
-    )
+    application = Keeper(lambda e, s, w: e, lambda environ: environ.update(PATH_INFO="changed", HTTP_HOST="changed"))
     client = serve(application).connect()
     for path in ("/keep", "/use", "/keep", "/keep"):
         assert client.exchange(request(path)).body == path.encode()
-    assert [environ["PATH_INFO"] for environ, _, _ in application.kept] == ["changed", "/keep", "/keep"]
+    assert [environ["PATH_INFO"] for environ in application.kept] == ["changed", "/keep", "/keep"]
 
 
 def test_each_answer_is_its_own_however_much_of_those_before_is_kept(serve):
@@ -216,7 +231,7 @@ def test_each_answer_is_its_own_however_much_of_those_before_is_kept(serve):
 
 
 def test_kept_things_keep_no_connection_open(serve):
-    application = Keeper(write_late)
+    application = Keeper(lambda *everything: everything, None)
     running = serve(application)
     for _ in range(20):
         running.exchange(request("/keep"))

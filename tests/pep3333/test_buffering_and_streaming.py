@@ -214,7 +214,7 @@ def answer_of_a_kind(environ, start_response):
     if kind == "hints":
         environ["wsgi.early_hints"]([("Link", "</a>")])
     if kind == "file":
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the server closes it
+        file = tempfile.TemporaryFile()
         file.write(body * 30)
         file.seek(0)
         return environ["wsgi.file_wrapper"](file)

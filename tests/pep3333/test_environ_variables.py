@@ -378,6 +378,32 @@ def test_a_request_is_served_the_same_after_itself_and_after_its_neighbour(serve
     assert environs[1]["RAW_URI"] != "/neighbour"
 
 
+def test_equal_fields_under_another_version_have_the_meaning_of_that_version(serve):
+    """What the server remembers of a head must not outlive the version that gave it its meaning."""
+    keep_alive = [("Connection", "keep-alive")]
+
+    def pair(first, second):
+        running = serve(no_content)
+        client = running.connect()
+        client.send(first + second)
+        assert client.read_response().status == 204
+        return client.read_response(), running.calls, client
+
+    # RFC 9112 §9.3: 1.0 persists only when it says so.
+    answer, calls, client = pair(request(), request(version="1.0"))
+    assert (answer.status, answer.says_close, calls) == (204, True, 2)
+    client.assert_closed()
+    # RFC 9112 §3.2: only 1.0 may go without Host.
+    old = request(version="1.0", host=None, fields=keep_alive)
+    answer, calls, client = pair(old, request(host=None, fields=keep_alive))
+    assert (answer.status, calls) == (400, 1)
+    # RFC 9112 §6.1: only 1.1 may have chunks.
+    fields = [*keep_alive, ("Transfer-Encoding", "chunked")]
+    new = request(fields=fields, method="POST") + chunked(b"body")
+    answer, calls, client = pair(new, new.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert (answer.status, calls) == (400, 1)
+
+
 def test_environ_is_another_dict_for_each_request(serve):
     environs = []
 

@@ -1,5 +1,4 @@
 """PEP 3333, "Optional Platform-Specific File Handling"."""
-# ruff: noqa: SIM115 - it is the server that closes the files
 
 from __future__ import annotations
 

@@ -41,6 +41,18 @@ def test_one_block_behind_what_was_written_does_not_decide_the_length(serve):
     assert (answer.body, answer.framing) == (b"written, returned", "chunked")
 
 
+@pytest.mark.parametrize("size", [8192, 8193, 100_000, 8 << 20])
+def test_one_large_block_behind_what_was_written_is_a_chunk_and_the_last_one_follows(serve, size):
+    def application(environ, start_response):
+        start_response("200 OK", [])(b"written")
+        return [b"x" * size]
+
+    client = serve(application).connect()
+    answer = client.exchange(request())
+    assert (answer.body, answer.chunk_sizes) == (b"written" + b"x" * size, [7, size])
+    client.assert_open()
+
+
 def test_it_may_be_called_while_the_result_is_iterated(serve):
     def application(environ, start_response):
         write = start_response("200 OK", [])
@@ -119,7 +131,7 @@ def test_a_write_past_the_content_length_raises(serve):
         return []
 
     assert serve(application).exchange(request()).body == b"abc"
-    assert len(raised) == 1
+    wait_until(lambda: raised, "the error")
     assert "Content-Length" in str(raised[0])
 
 

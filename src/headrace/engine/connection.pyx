@@ -438,6 +438,7 @@ cdef class Connection:
         source.limits = &heads.limits
         source.timeout_ms = <int>self.loop.body_deadlines.duration_ms
         source.bytes_max = self.loop.body_bytes_max
+        source.bytes_per_s_min = self.loop.body_bytes_per_s_min
         source.chunked = heads.body_framing == FRAMING_CHUNKED
         source.left_bytes = <int64_t>heads.body_bytes
         source.expects_continue = heads.expect_continue and rest_len == 0
@@ -456,6 +457,7 @@ cdef class Connection:
             self.input_after_stream = source
             return 0
         response.keep_alive = False
+        self.lingering = True
         return 0
 
     cdef int run_application(self, RequestBody body) except -1:

@@ -19,6 +19,9 @@ cdef class StreamSource(BodySource):
     cdef Response response           # of this request; None once it is over
     cdef const head_limits *limits   # the loop's, for trailers
     cdef int timeout_ms              # between two receives
+    cdef int64_t bytes_per_s_min     # once the waits have lasted longer than timeout_ms together
+    cdef int64_t waited_ns           # for the client; the application's own time does not count
+    cdef int64_t received_bytes
     cdef int64_t bytes_max
     cdef buffer rest                 # received, not yet read
     cdef chunk_decoder decoder
@@ -29,6 +32,8 @@ cdef class StreamSource(BodySource):
     cdef int64_t got_bytes           # of a chunked one
 
     cdef int receive_more(self) except -1
+    cdef int wait(self) except -1
+    cdef bint is_too_slow(self) noexcept
     cdef int allow_body(self) except -1
     cdef bytes decode(self, size_t bytes_max)
     cdef bytes decode_chunks(self)
