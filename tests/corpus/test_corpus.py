@@ -181,3 +181,38 @@ def test_damaged_messages_have_one_reading_and_the_referee_agrees(serve, seed):
         for cut in ("octets", seed):
             assert outcome(running, message, cut) == whole, message
     assert running.exchange(verdict.GOOD).status == 200
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_came_before_on_the_connection_changes_no_reading(serve, seed):
+    """Invariant: a message is answered behind a similar one, whose head the connection remembers, as it is alone."""
+    chance = random.Random(seed)
+    running = serve(verdict.echo, unix=True)
+    similar = [message for path in FILES if (message := read(path)).answers == ["200"] and not message.closes]
+    for _ in range(20):
+        first = chance.choice(similar).octets
+        message = damage(first, chance) if chance.random() < 0.7 else respelled(first, chance)
+        message += verdict.GOOD
+        answer_first, environs_first = outcome(running, first, "whole")
+        answer, environs = outcome(running, message, "whole")
+        for cut in ("whole", seed):
+            behind = outcome(running, first * 2 + message, cut)
+            assert behind == (answer_first * 2 + answer, environs_first * 2 + environs), (first, message)
+
+
+def respelled(message: bytes, chance: random.Random) -> bytes:
+    """Another value, of another length, for one of its fields; or another target."""
+    lines = message.split(b"\r\n")
+    number = chance.randrange(message.partition(b"\r\n\r\n")[0].count(b"\r\n") + 1)
+    if number == 0:
+        method, _, version = lines[0].split(b" ")
+        lines[0] = b" ".join(
+            (method, b"/" + b"a" * chance.randrange(20) + chance.choice([b"", b"?q", b"%41"]), version)
+        )
+    else:
+        name = lines[number].partition(b":")[0]
+        if name.lower() not in (b"content-length", b"transfer-encoding"):
+            lines[number] = (
+                name + b":" + b" " * chance.randrange(3) + b"v" * chance.randrange(20) + b" " * chance.randrange(2)
+            )
+    return b"\r\n".join(lines)
