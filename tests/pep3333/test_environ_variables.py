@@ -378,6 +378,47 @@ def test_a_request_is_served_the_same_after_itself_and_after_its_neighbour(serve
     assert environs[1]["RAW_URI"] != "/neighbour"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_heads_of_the_same_names_and_other_values_are_all_read_anew(serve, seed):
+    """The referee compares each environ with what llhttp reads; here path, query and body are looked at."""
+    seen = []
+
+    def application(environ, start_response):
+        seen.append((environ["PATH_INFO"], environ["QUERY_STRING"], environ["wsgi.input"].read()))
+        environ.update(HTTP_COOKIE="changed", CONTENT_TYPE="changed", HTTP_X_A="changed", HTTP_NEW="added")
+        return no_content(environ, start_response)
+
+    chance = random.Random(seed)
+    values = ["", "a", "b", "ab", "ba", "\xe9", "v" * 50, "w" * 50, "1,2", "long " * 400 + "end"]
+    name_sets = [
+        ["User-Agent", "Cookie", "X-A"],
+        ["User-Agent", "Cookie", "X-B"],
+        ["User-Agent", "cookie", "X-A"],
+        ["User-Agent", "Cookie", "X-A", "Content-Type", "X_A", "Proxy"],
+        ["User-Agent", "Cookie", "X-A", "Cookie"],
+        ["X-A", "x-a"],
+        ["X_A", "x_a", "Proxy", "proxy"],
+        [],
+    ]
+    client = serve(application).connect()
+    names, sent, length = [], [], 0
+    for _ in range(400):
+        if chance.random() < 0.1:
+            names, with_body = chance.choice(name_sets), chance.random() < 0.5
+        fields = [(name, chance.choice(values)) for name in names]
+        if names and with_body:
+            length = chance.choice([length, 0, 1, 12])
+            fields.append(("Content-Length", str(length)))
+        body = chance.randbytes(length) if names and with_body else b""
+        path, query = chance.choice(["/", "/a", "/%20"]), chance.choice(["", "x", "y=z"])
+        target = path + ("?" + query if query else "")
+        host = chance.choice(["a.example", "b.example", "c"])
+        client.send(request(target, fields=fields, host=host, method=chance.choice(["GET", "PUT"])) + body)
+        assert client.read_response().status == 204
+        sent.append((path.replace("%20", " "), query, body))
+    assert seen == sent
+
+
 def test_equal_fields_under_another_version_have_the_meaning_of_that_version(serve):
     """What the server remembers of a head must not outlive the version that gave it its meaning."""
     keep_alive = [("Connection", "keep-alive")]
@@ -385,23 +426,23 @@ def test_equal_fields_under_another_version_have_the_meaning_of_that_version(ser
     def pair(first, second):
         running = serve(no_content)
         client = running.connect()
-        client.send(first + second)
-        assert client.read_response().status == 204
-        return client.read_response(), running.calls, client
+        client.send(first * 3 + second)
+        assert [client.read_response().status for _ in range(3)] == [204] * 3
+        return client.read_response(), running.calls - 3, client
 
     # RFC 9112 §9.3: 1.0 persists only when it says so.
     answer, calls, client = pair(request(), request(version="1.0"))
-    assert (answer.status, answer.says_close, calls) == (204, True, 2)
+    assert (answer.status, answer.says_close, calls) == (204, True, 1)
     client.assert_closed()
     # RFC 9112 §3.2: only 1.0 may go without Host.
     old = request(version="1.0", host=None, fields=keep_alive)
     answer, calls, client = pair(old, request(host=None, fields=keep_alive))
-    assert (answer.status, calls) == (400, 1)
+    assert (answer.status, calls) == (400, 0)
     # RFC 9112 §6.1: only 1.1 may have chunks.
     fields = [*keep_alive, ("Transfer-Encoding", "chunked")]
     new = request(fields=fields, method="POST") + chunked(b"body")
     answer, calls, client = pair(new, new.replace(b"HTTP/1.1", b"HTTP/1.0"))
-    assert (answer.status, calls) == (400, 1)
+    assert (answer.status, calls) == (400, 0)
 
 
 def test_environ_is_another_dict_for_each_request(serve):

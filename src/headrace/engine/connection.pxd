@@ -6,7 +6,8 @@
 #
 # States and the legal moves between them (asserted in debug builds):
 #
-#     IDLE ──> HEAD ──> BODY ──> APP ──> WRITE ──> IDLE ...
+#     IDLE ──> HEAD ──> BODY ──> APP ──> WRITE ──> IDLE ...   (WRITE goes back to HEAD or BODY when answers to
+#                                                                earlier requests filled the socket meanwhile)
 #      │ ^──────┴────────┴───────^│ ^─────┘│
 #      └──> LINGER <─────────────-┴────────┘ ──> CLOSED   (from every state)
 
@@ -155,6 +156,7 @@ cdef class Connection(HeadPlace):
     cdef int wait_for_client(self) except -1
     cdef void let_go_of_response(self) noexcept
     cdef int on_writable(self) except -1
+    cdef int back_to_reading(self) except -1
     cdef int resume_application(self) except -1
     cdef int finish_closing(self) except -1
     cdef int drain(self) except -1

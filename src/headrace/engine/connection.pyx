@@ -53,7 +53,7 @@ LEGAL_MOVES[<int>IDLE] = 1 << HEAD | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LI
 LEGAL_MOVES[<int>HEAD] = 1 << IDLE | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LINGER | 1 << CLOSED
 LEGAL_MOVES[<int>BODY] = 1 << APP | 1 << IDLE | 1 << WRITE | 1 << LINGER | 1 << CLOSED
 LEGAL_MOVES[<int>APP] = 1 << IDLE | 1 << WRITE | 1 << CLOSED
-LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << HEAD | 1 << BODY | 1 << LINGER | 1 << CLOSED
 LEGAL_MOVES[<int>LINGER] = 1 << CLOSED
 LEGAL_MOVES[<int>CLOSED] = 0
 
@@ -325,7 +325,10 @@ cdef class Connection:
     cdef size_t take_head(self, const char *at, size_t len) except? 0:
         """Take one request head and run what it asks for, or begin its body.  Octets consumed, 0: it is incomplete."""
         cdef HeadReader heads = self.loop.heads
-        cdef head_status status = heads.read(self, at, len)
+        cdef head_status status
+        if HEADRACE_DEBUG and self.receiver is not None:
+            raise AssertionError("octets of a body were about to be read as a request")
+        status = heads.read(self, at, len)
         cdef size_t used
         self.to_head = heads.to_head
         if status == HEAD_PARTIAL:
@@ -532,7 +535,8 @@ cdef class Connection:
         log.error("the application failed on %s %s: %s", environ.get("REQUEST_METHOD"),
                   ascii_text(environ.get("RAW_URI")), type(error).__name__)
         try:
-            traceback.print_exception(type(error), error, error.__traceback__, file=self.loop.error_stream)
+            traceback.print_exception(type(error), error, their_frames(error.__traceback__),
+                                      file=self.loop.error_stream)
             self.loop.error_stream.flush()
         except Exception:
             log.exception("wsgi.errors cannot be written to")
@@ -646,7 +650,22 @@ cdef class Connection:
         if self.response is not None and self.response.suspended is not None:
             return self.resume_application()
         self.let_go_of_response()
-        self.move(IDLE)
+        return self.back_to_reading()
+
+    cdef int back_to_reading(self) except -1:
+        """All answers have left; what was being received when the socket filled goes on being received.
+
+        A body whose octets were taken for a request would be a request smuggled in.
+        """
+        if self.receiver is not None:
+            self.move(BODY)
+            self.body_since_ms = self.loop.now_ms  # the client may have been waiting for our answers
+            deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+        elif self.partial is not NULL:
+            self.move(HEAD)
+            deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
+        else:
+            self.move(IDLE)
         return 0
 
     cdef int resume_application(self) except -1:
@@ -685,6 +704,15 @@ cdef class Connection:
             return self.close()
         self.readable = False
         return self.watch(POLLER_READ)
+
+
+cdef object their_frames(object frames):
+    """A traceback without our own frames at its beginning, where others follow."""
+    while frames is not None and frames.tb_next is not None:
+        if not frames.tb_frame.f_globals.get("__name__", "").startswith("headrace."):
+            return frames
+        frames = frames.tb_next
+    return frames
 
 
 cdef object ascii_text(object text):

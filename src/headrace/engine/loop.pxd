@@ -27,6 +27,7 @@ cdef class Loop(LoopBase):
     cdef list templates              # EnvironTemplate of each listener
     cdef list listener_addresses     # whether peers have addresses
     cdef bint accepting              # the listeners are with the poller
+    cdef bint accept_failing         # and has said so
     cdef uint64_t accept_again_ms    # after running out of descriptors; 0: not waiting
     cdef uint32_t generation         # of the newest connection; in the upper half of its tag
     cdef list ready                  # connections with something to do; two lists that take turns

@@ -313,10 +313,13 @@ cdef class Loop(LoopBase):
                 return self.unwatch_listeners()  # the kernel's backlog holds the others
             status = sock_accept(listener, &fd, &peer)
             if status == SOCK_OK:
+                self.accept_failing = False
                 self.adopt(index, fd, ascii(peer.address, peer.address_len), str(peer.port) if peer.port else "")
                 continue
             if status == SOCK_NO_RESOURCES:
-                log.error("out of file descriptors or memory: accepting pauses for %d ms", ACCEPT_PAUSE_MS)
+                if not self.accept_failing:
+                    log.error("out of file descriptors or memory: accepting pauses until there are some again")
+                self.accept_failing = True
                 self.accept_again_ms = self.now_ms + ACCEPT_PAUSE_MS
                 self.unwatch_listeners()
             elif status != SOCK_AGAIN:

@@ -6,6 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
+from headrace.observe.error_stream import ERROR_STREAM
+
 LINE = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
 TIME = "%Y-%m-%d %H:%M:%S %z"
 
@@ -32,6 +34,7 @@ def set_up_logging(error_logfile: str, log_level: str) -> None:
         handler = StderrHandler()
     else:
         handler = logging.FileHandler(Path(error_logfile), encoding="utf-8", errors="backslashreplace")
+        ERROR_STREAM.follow(handler)
     handler.setFormatter(logging.Formatter(LINE, TIME))
     logger.addHandler(handler)
     logger.setLevel(log_level.upper())
