@@ -40,7 +40,7 @@ def test_a_request_that_was_arriving_goes_on_arriving(serve, transport, first_by
     sizes = [first_bytes] + [8000] * 8
     with running.connect(receive_buffer_bytes=4096) as client:
         client.send(b"".join(map(get, sizes)) + begun)
-        wire.wait_until(lambda: len(running.calls) == len(sizes) or running.calls, "the first answers")
+        wire.wait_until(lambda: running.calls > 0, "the first answer")
         for size in sizes:
             assert len(client.read_response().body) == size
         client.send(rest)
