@@ -160,7 +160,8 @@ def enter_folder(config: Config) -> None:
 
 def serve(application: Any, config: Config) -> None:
     try:
-        from headrace.process.worker import Worker, announce  # here: --help works without the compiled part
+        # here: --help works without the compiled part
+        from headrace.process.worker import Worker, announce, raise_descriptor_limit
     except ImportError as error:
         fail(EXIT_RUNTIME, str(error))
     # What is loaded now lives as long as the process; the collector need not look at it again and again.
@@ -171,6 +172,7 @@ def serve(application: Any, config: Config) -> None:
     except ListenError as error:
         fail(EXIT_RUNTIME, str(error), error.hint)
     try:
+        raise_descriptor_limit(config.worker_connections)
         worker = Worker(application, listeners, config)
     except OSError as error:
         close_listeners(listeners)

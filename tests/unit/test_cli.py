@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -256,6 +257,17 @@ class TestServing:
         monkeypatch.chdir("/")
         server = serve("hr_site", "-b", "127.0.0.1:0", "--chdir", folder)
         assert server.get("/cwd") == str(folder)
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+    def test_asks_for_the_descriptors_that_its_connections_need(self, serve, folder):
+        (folder / "hr_low.py").write_text(
+            "import resource\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (512, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+            "from hr_site import *\n"
+        )
+        server = serve("hr_low", "-b", "127.0.0.1:0", "--worker-connections", "700")
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        assert re.search(r"^Max open files +956 ", limits, re.MULTILINE)
 
     def test_searches_the_folders_of_pythonpath(self, serve, folder, monkeypatch):
         (folder / "other").mkdir()

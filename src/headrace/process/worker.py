@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,27 @@ class Worker:
             if received:
                 # Not in the handler, which may have interrupted a write to the very same log.
                 logger.info("Stopped by %s", signal.Signals(received[0]).name)
+
+
+DESCRIPTORS_BESIDE_CONNECTIONS = 256
+"""Listeners, logs, temporary files of bodies, and what the application opens."""
+
+
+def raise_descriptor_limit(connections_max: int) -> None:
+    """Many systems allow a process 1,024 descriptors and leave it to the process to ask for more, up to the hard
+    limit (getrlimit(2)): ask for what the connection limit promises.
+
+    For programs of our own only: a process that embeds a Server may rely on small descriptors, for select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + DESCRIPTORS_BESIDE_CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        logger.warning("The limit of %d open files stays as it is: %s", soft, error)
 
 
 def announce(listeners: Sequence[Listener]) -> None:
