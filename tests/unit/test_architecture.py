@@ -17,6 +17,7 @@ FLOORS = [
     ["engine.environ", "engine.response", "engine.body", "engine.record"],
     ["engine.head", "engine.stream"],
     ["engine.head", "engine.stream"],
+    ["engine.channel"],
     ["engine.connection"],
     ["engine.sentinel"],
     ["engine.loop"],

@@ -1,102 +1,20 @@
-# One client socket with its buffers, and the way of a request through it.
+# The way of requests through one connection: receive, read heads, receive bodies, run the application, go on.
 #
-# Owner: the loop's table, from accept to close.  Lock: the interpreter lock; one owner at a time.
+# Owner, lock, states: channel.pxd, whose Channel this extends.
 # Errors: whatever a client or an application does is dealt with here; an exception that leaves a method of
 # Connection is a fault of ours, and the loop closes the connection and logs it.
-#
-# States and the legal moves between them (asserted in debug builds):
-#
-#     IDLE ──> HEAD ──> BODY ──> APP ──> WRITE ──> IDLE ...   (WRITE goes back to HEAD or BODY when answers to
-#                                                                earlier requests filled the socket meanwhile)
-#      │ ^──────┴────────┴───────^│ ^─────┘│
-#      └──> LINGER <─────────────-┴────────┘ ──> CLOSED   (from every state)
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from headrace.engine.body cimport BodyBudget, BodyReceiver, RequestBody
-from headrace.engine.csrc cimport buffer, deadline, deadline_queue, outbox, poller, request_error
-from headrace.engine.head cimport HeadPlace, HeadReader
-from headrace.engine.response cimport Response, response_defaults
+from headrace.engine.body cimport BodyReceiver, RequestBody
+from headrace.engine.channel cimport Channel
+from headrace.engine.csrc cimport deadline_queue, request_error
+from headrace.engine.response cimport Response
 from headrace.engine.stream cimport StreamSource
 
-cdef enum connection_state:
-    IDLE      # between requests, nothing received of the next
-    HEAD      # part of a head has come
-    BODY      # the head is complete, the body is not
-    APP       # the application runs
-    WRITE     # the socket is full: the rest of the response waits
-    LINGER    # all is sent; reading what the client still sends, so that it gets to read our answer (RFC 9112 §9.6)
-    CLOSED
 
-cdef enum:
-    RECEIVE_BYTES = 65536
-
-
-cdef class LoopBase:
-    # The part of the loop that connections use.
-    cdef object application
-    cdef object run_request          # headrace.wsgi.run, handed down
-    cdef object resume
-    cdef object abandon
-    cdef object access_log           # callable(AccessRecord) or None
-    cdef object error_stream         # wsgi.errors
-    cdef poller *poller
-    cdef bint edges                  # the poller reports edges: arming for reading is not needed
-    cdef bint stopping
-
-    # settings, in the units of their names
-    cdef response_defaults defaults
-    cdef int64_t body_bytes_max
-    cdef int64_t body_memory_bytes_max
-    cdef int64_t body_bytes_per_s_min
-    cdef size_t answers_bytes_max
-    cdef bint stream_bodies
-    cdef bint keep_alive
-    cdef object spool_folder
-    cdef BodyBudget budget
-
-    # scratch of the running thread
-    cdef HeadReader heads
-    cdef char *receive_scratch       # RECEIVE_BYTES
-    cdef char *send_scratch          # answers_bytes_max + RESPONSE_ROOM_BYTES
-    cdef size_t send_scratch_bytes
-    cdef Response spare_response     # recycled when nobody else holds it
-    cdef RequestBody spare_body      # likewise, for requests without a body
-
-    cdef uint64_t now_ms             # monotonic, as of the last return from the poller
-    cdef deadline_queue trim_deadlines    # an idle connection gives its memory back
-    cdef deadline_queue idle_deadlines
-    cdef deadline_queue head_deadlines
-    cdef deadline_queue body_deadlines
-    cdef deadline_queue write_deadlines
-    cdef deadline_queue linger_deadlines
-
-    cdef int push_ready(self, Connection connection) except -1
-    cdef int forget(self, Connection connection) except -1
-    cdef int enter_with_unsent(self, Connection connection) except -1
-    cdef void leave_with_unsent(self) noexcept
-    cdef Response take_response(self)
-    cdef RequestBody take_empty_body(self)
-
-
-cdef class Connection(HeadPlace):
-    cdef LoopBase loop
-    cdef int fd
-    cdef uint64_t tag                # generation and fd, for the poller
-    cdef connection_state state
-    cdef bint registered             # with the poller
-    cdef bint queued                 # in the loop's ready ring
-    cdef bint readable               # an edge was reported and not used up
-    cdef bint hung_up                # the peer has shut its side down, or the edge for it has come
-    cdef bint at_eof                 # receiving has said so
+cdef class Connection(Channel):
     cdef bint more_to_serve          # input holds octets that nobody has looked at
-    cdef bint ends_a_body            # the end of the connection is the end of the last response's body
-    cdef bint closing                # no request is read any more; closed when all is sent
-    cdef bint lingering              # ... and then lingers
-    cdef deadline timer
-
-    cdef buffer input                # received, not yet understood
-    cdef outbox out
 
     # the request being served
     cdef dict environ
@@ -108,20 +26,14 @@ cdef class Connection(HeadPlace):
     cdef uint64_t body_since_ms
     cdef StreamSource stream         # --stream-request-body: where the application reads from
     cdef StreamSource input_after_stream  # read to its end: what it holds now belongs to the next request
-    cdef Response response           # unfinished business: suspended, or its block is unsent
     cdef object record               # AccessRecord, when there is an access log
 
     # events, called by the loop
     cdef int on_accept(self) except -1
     cdef int on_ready(self) except -1
     cdef int on_deadline(self, deadline_queue *queue) except -1
-    cdef int on_write_deadline(self) except -1
-    cdef uint64_t unsent_bytes(self) noexcept
-    cdef bint cuts_a_body(self) noexcept
     cdef int stop(self) except -1
-    cdef int close(self) except -1
     cdef int trim(self) except -1
-    cdef int abandon_response(self, Response response) except -1
 
     # receiving
     cdef int receive(self) except -1
@@ -129,7 +41,6 @@ cdef class Connection(HeadPlace):
     cdef int settle(self) except -1
     cdef int take_back_rest(self) except -1
     cdef int wait_for_input(self) except -1
-    cdef int watch(self, uint32_t interest) except -1
     cdef int serve_kept_input(self) except -1
     cdef size_t serve(self, const char *at, size_t len) except? 0
     cdef size_t take_head(self, const char *at, size_t len) except? 0
@@ -151,14 +62,7 @@ cdef class Connection(HeadPlace):
     cdef int refuse(self, request_error error) except -1
     cdef bytes server_lines(self)
     cdef int refuse_now(self, request_error error) except -1
-    cdef int ensure_room(self) except -1
-    cdef bint flush(self) except -1
-    cdef int wait_for_client(self) except -1
-    cdef void let_go_of_response(self) noexcept
     cdef int on_writable(self) except -1
     cdef int back_to_reading(self) except -1
     cdef int resume_application(self) except -1
-    cdef int finish_closing(self) except -1
-    cdef int drain(self) except -1
-    cdef void move(self, connection_state state) noexcept
 

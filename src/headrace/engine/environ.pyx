@@ -9,8 +9,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from headrace.engine.csrc cimport (
-    FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_HOST, FIELD_PROXY, FIELD_TRANSFER_ENCODING,
-    FIELD_UNDERSCORE, TARGET_ABSOLUTE, TARGET_ASTERISK, TARGET_ORIGIN, field_line, framing, percent_decode,
+    FIELD_COOKIE, FIELD_PROXY, FIELD_TRANSFER_ENCODING,
+    FIELD_UNDERSCORE, TARGET_ABSOLUTE, TARGET_ORIGIN, field_line, framing, percent_decode,
     request_head, request_rules)
 
 cdef extern from "Python.h":

@@ -8,7 +8,7 @@
 from libc.stdint cimport uint64_t
 
 from headrace.engine.csrc cimport (
-    field_line, framing, head_limits, head_status, request_error, request_head, request_rules)
+    field_line, framing, head_limits, head_status, request_error, request_head)
 from headrace.engine.environ cimport EnvironTemplate, FieldMemo
 
 

@@ -8,7 +8,7 @@ from headrace.engine.csrc cimport (
     FRAMING_ERROR, HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, REQUEST_OK, TARGET_ORIGIN, field_line, framing_decide,
     head_status, request_fields_parse, request_head, request_head_reset, request_line_parse, request_rules,
     request_rules_check)
-from headrace.engine.environ cimport EnvironTemplate, FieldMemo
+from headrace.engine.environ cimport FieldMemo
 
 
 cdef class HeadPlace:

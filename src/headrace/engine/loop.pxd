@@ -7,7 +7,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from headrace.engine.connection cimport Connection, LoopBase
+from headrace.engine.channel cimport Channel, LoopBase
+from headrace.engine.connection cimport Connection
 from headrace.engine.csrc cimport deadline_queue, poller_event
 from headrace.engine.environ cimport EnvironTemplate
 from headrace.engine.sentinel cimport Sentinel

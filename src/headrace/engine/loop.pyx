@@ -17,12 +17,13 @@ from libc.string cimport memcpy, memset
 
 from headrace import wsgi
 from headrace.engine.body cimport BodyBudget
-from headrace.engine.connection cimport CLOSED, RECEIVE_BYTES, Connection, LoopBase
+from headrace.engine.channel cimport CLOSED, RECEIVE_BYTES, Channel, LoopBase
+from headrace.engine.connection cimport Connection
 from headrace.engine.csrc cimport (
-    HTTP_DATE_BYTES, POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL, POLLER_READ, SOCK_AGAIN,
+    HTTP_DATE_BYTES, POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL, SOCK_AGAIN,
     SOCK_NO_RESOURCES, SOCK_OK, deadline, deadline_pop_expired, deadline_queue, deadline_queue_init,
     deadline_wait_ms, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
-    poller_kind, poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
+    poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
 from headrace.engine.environ cimport EnvironTemplate, ascii
 from headrace.engine.head cimport HeadReader
 from headrace.engine.response cimport RESPONSE_ROOM_BYTES
@@ -289,16 +290,16 @@ cdef class Loop(LoopBase):
             connection.close()
         return 0
 
-    cdef int enter_with_unsent(self, Connection connection) except -1:
-        return self.sentinel.enter(connection)
+    cdef int enter_with_unsent(self, Channel channel) except -1:
+        return self.sentinel.enter(channel)
 
     cdef void leave_with_unsent(self) noexcept:
         self.sentinel.leave()
 
-    cdef int push_ready(self, Connection connection) except -1:
-        if not connection.queued:
-            connection.queued = True
-            self.ready.append(connection)
+    cdef int push_ready(self, Channel channel) except -1:
+        if not channel.queued:
+            channel.queued = True
+            self.ready.append(channel)
         return 0
 
     # ---- accepting ----
@@ -360,13 +361,13 @@ cdef class Loop(LoopBase):
         self.connections_cap = cap
         return 0
 
-    cdef int forget(self, Connection connection) except -1:
-        if self.find(connection.fd) is connection:
-            self.connections[connection.fd] = NULL
+    cdef int forget(self, Channel channel) except -1:
+        if self.find(channel.fd) is channel:
+            self.connections[channel.fd] = NULL
             self.connection_count -= 1
-            Py_DECREF(connection)
-        if connection.registered:
-            poller_remove(self.poller, connection.fd)
+            Py_DECREF(channel)
+        if channel.registered:
+            poller_remove(self.poller, channel.fd)
         if not self.accepting and not self.stopping and not self.accept_again_ms:
             self.watch_listeners()
         return 0

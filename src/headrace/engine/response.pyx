@@ -6,14 +6,12 @@ import logging
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from headrace.engine.csrc cimport (
-    HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID, OUTBOX_TAIL_BYTES,
-    RESPONSE_FIELD_CONTENT_LENGTH, RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN,
+    HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID,     RESPONSE_FIELD_CONTENT_LENGTH, RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN,
     SOCK_EOF, SOCK_OK, chunk_size_line_write, content_length_parse, head_write, head_writer, outbox, outbox_flush,
     outbox_is_empty, outbox_rewind, response_content_length_write, response_field, response_field_id,
     response_field_write, response_status_write, response_text_write, sock_status, sock_wait)

@@ -10,7 +10,7 @@
 
 from libc.stdint cimport uint64_t
 
-from headrace.engine.connection cimport Connection
+from headrace.engine.channel cimport Channel
 
 
 cdef class Sentinel:
@@ -18,11 +18,11 @@ cdef class Sentinel:
     cdef volatile bint inside      # one is going on
     cdef volatile bint asleep
     cdef volatile bint stopping
-    cdef Connection connection     # whose answers they are; None when inside is False
+    cdef Channel channel     # whose answers they are; None when inside is False
     cdef object thread             # None until it is needed
     cdef object alarm              # threading.Event: a call has begun while it was asleep
 
-    cdef int enter(self, Connection connection) except -1
+    cdef int enter(self, Channel channel) except -1
     cdef void leave(self) noexcept
     cdef int stop(self) except -1
     cdef uint64_t wait_for_long_call(self) noexcept nogil

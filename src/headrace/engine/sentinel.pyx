@@ -4,7 +4,7 @@ import threading
 
 from libc.stdint cimport uint64_t
 
-from headrace.engine.connection cimport Connection
+from headrace.engine.channel cimport Channel
 from headrace.engine.csrc cimport outbox_flush
 
 cdef extern from "<time.h>" nogil:
@@ -19,9 +19,9 @@ cdef int LOOKS_UNTIL_ASLEEP = 100
 
 cdef class Sentinel:
 
-    cdef int enter(self, Connection connection) except -1:
+    cdef int enter(self, Channel channel) except -1:
         """An application call begins while answers before it are unsent."""
-        self.connection = connection
+        self.channel = channel
         self.calls += 1
         self.inside = True
         if self.thread is None:
@@ -34,7 +34,7 @@ cdef class Sentinel:
 
     cdef void leave(self) noexcept:
         self.inside = False
-        self.connection = None
+        self.channel = None
 
     cdef int stop(self) except -1:
         if self.thread is not None:
@@ -55,9 +55,9 @@ cdef class Sentinel:
                 self.asleep = False
             with nogil:
                 calls_seen = self.wait_for_long_call()
-            if self.inside and self.calls == calls_seen and self.connection is not None:
+            if self.inside and self.calls == calls_seen and self.channel is not None:
                 # What stands before the outbox's end is complete; the answer under construction lies behind it.
-                outbox_flush(&self.connection.out, self.connection.fd)
+                outbox_flush(&self.channel.out, self.channel.fd)
 
     cdef uint64_t wait_for_long_call(self) noexcept nogil:
         """Until one call has been going on for two looks, or there has been none for long; the calls counted."""

@@ -7,7 +7,6 @@ from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport (
     BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, SOCK_AGAIN, SOCK_OK,
     buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, sock_recv, sock_status, sock_wait)
-from headrace.engine.response cimport Response
 from headrace.errors import REFUSALS, ClientDisconnected
 
 cdef extern from "<time.h>" nogil:
