@@ -69,12 +69,14 @@ static int epoll_add_connection(struct poller *p, int fd, uint64_t tag)
     return control(p, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, tag);
 }
 
-/* A modification looks at the socket afresh: one that became writable since the last send is reported. */
+/* A modification looks at the socket afresh and reports what is true now.  So one that waits for room must not ask for
+ * EPOLLIN or EPOLLRDHUP: octets that nobody receives, or a FIN, would be reported at every arming. */
 static int epoll_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest)
 {
-    if ((interest & POLLER_WRITE) == 0)
-        return 0;
-    return control(p, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag);
+    uint32_t events = interest & POLLER_WRITE ? EPOLLOUT : 0;
+    if (interest & POLLER_READ)
+        events |= EPOLLIN | EPOLLRDHUP;
+    return control(p, EPOLL_CTL_MOD, fd, events | EPOLLET, tag);
 }
 
 static int epoll_remove(struct poller *p, int fd)

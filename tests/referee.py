@@ -175,7 +175,8 @@ class Witness:
         octets = self._octets[self._at : end + 4]
         self._at = end + 4
         if self._again is not None and self._again[0] == octets:
-            head, parser = self._again[1], None
+            head: Head | None = self._again[1]
+            parser = None
         else:
             head, parser = read_head(octets)
         self.heads.append(head)

@@ -90,7 +90,9 @@ class TestChunks:
         refuses(HEAD + line + b"hello\r\n" + END, "REQUEST_CHUNK_SIZE_INVALID")
 
     @pytest.mark.parametrize(
-        "behind", [b"", b"\n", b"\r", b"\rx", b"x\n", b"\n\n", b"\0\n", b"x\r\n", b"xx", b" \r\n", b"\n\r\n", b"\r\r\n"], ids=repr
+        "behind",
+        [b"", b"\n", b"\r", b"\rx", b"x\n", b"\n\n", b"\0\n", b"x\r\n", b"xx", b" \r\n", b"\n\r\n", b"\r\r\n"],
+        ids=repr,
     )
     def test_are_refused_when_their_data_is_not_followed_by_crlf(self, refuses, behind):
         refuses(HEAD + b"5\r\nhello" + behind + END, "REQUEST_CHUNK_DATA_UNTERMINATED")

@@ -73,6 +73,7 @@ cdef class LoopBase:
 
     cdef int push_ready(self, Channel channel) except -1
     cdef int forget(self, Channel channel) except -1
+    cdef void tick(self) noexcept
     cdef int enter_with_unsent(self, Channel channel) except -1
     cdef void leave_with_unsent(self) noexcept
     cdef Response take_response(self)
@@ -85,6 +86,7 @@ cdef class Channel(HeadPlace):
     cdef uint64_t tag                # generation and fd, for the poller
     cdef connection_state state
     cdef bint registered             # with the poller
+    cdef bint awaiting_room          # the poller was last asked for room to write, and says nothing of input
     cdef bint queued                 # in the loop's ready ring
     cdef bint readable               # an edge was reported and not used up
     cdef bint hung_up                # the peer has shut its side down, or the edge for it has come

@@ -40,6 +40,9 @@ cdef class LoopBase:
     cdef int forget(self, Channel channel) except -1:
         raise NotImplementedError
 
+    cdef void tick(self) noexcept:
+        pass
+
     cdef int enter_with_unsent(self, Channel channel) except -1:
         raise NotImplementedError
 
@@ -118,6 +121,7 @@ cdef class Channel(HeadPlace):
         if not outbox_keep(&self.out):
             raise MemoryError("no memory for an answer")
         self.move(WRITE)
+        self.loop.tick()  # the application may have taken long: the deadline counts from now
         deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
         return self.watch(POLLER_WRITE)
 
@@ -148,7 +152,8 @@ cdef class Channel(HeadPlace):
                 return self.close()
             if interest == POLLER_READ:
                 return 0
-        if not self.loop.edges or interest & POLLER_WRITE:
+        if interest & POLLER_WRITE or self.awaiting_room or not self.loop.edges:
+            self.awaiting_room = interest & POLLER_WRITE != 0
             poller_arm(self.loop.poller, self.fd, self.tag, interest)
         return 0
 

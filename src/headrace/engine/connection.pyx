@@ -82,6 +82,9 @@ cdef class Connection:
 
     cdef int close(self) except -1:
         Channel.close(self)
+        if self.stream is not None:
+            self.stream.detach()
+            self.stream = None
         self.receiver = None
         self.environ = None
         return 0
@@ -329,7 +332,7 @@ cdef class Connection:
         """The request is over.  What the application did not read cannot be told from the next request: close."""
         cdef StreamSource source = self.stream
         self.stream = None
-        source.response = None
+        source.detach()
         if source.is_complete():
             self.input_after_stream = source
             return 0
@@ -347,6 +350,7 @@ cdef class Connection:
             self.stream.response = response
             response.body_source = self.stream
         self.response = response
+        deadline_disarm(&self.timer)  # it was for the request to come
         PyDict_SetItem(environ, WSGI_INPUT, body)
         PyDict_SetItem(environ, WSGI_EARLY_HINTS, response.early_hints)
         self.move(APP)
@@ -390,7 +394,7 @@ cdef class Connection:
         cdef request_error refusal = REQUEST_APPLICATION_FAILED
         response.suspended = None
         if self.stream is not None:
-            self.stream.response = None
+            self.stream.detach()
             self.stream = None
         if isinstance(error, BodyRefused):
             refusal = <request_error><int>error.error
@@ -493,6 +497,7 @@ cdef class Connection:
 
         A body whose octets were taken for a request would be a request smuggled in.
         """
+        self.readable = True  # the poller was not asked about input meanwhile
         if self.receiver is not None:
             self.move(BODY)
             self.body_since_ms = self.loop.now_ms  # the client may have been waiting for our answers

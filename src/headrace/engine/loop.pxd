@@ -20,6 +20,7 @@ cdef enum:
 
 
 cdef class Loop(LoopBase):
+    cdef int turns_locked            # since the interpreter lock was last given up
     cdef PyObject **connections      # fd -> Connection (strong) or NULL
     cdef int connections_cap         # entries of it
     cdef int connection_count
@@ -58,7 +59,6 @@ cdef class Loop(LoopBase):
     cdef int expire(self) except -1
     cdef int wait_ms(self) noexcept
     cdef uint64_t until(self, uint64_t at_ms) noexcept
-    cdef void tick(self) noexcept
     cdef int apply_settings(self, config) except -1
     cdef int make_deadlines(self, config) except -1
     cdef int add_listeners(self, listeners, config) except -1

@@ -62,6 +62,7 @@ cdef uint64_t ACCEPT_PAUSE_MS = 100   # after EMFILE and the like
 cdef uint64_t TRIM_MS = 2000          # idle this long, a connection gives back what only speeds it up
 cdef uint64_t NEVER_MS = <uint64_t>-1
 cdef uint64_t WAIT_MS_MAX = 60000
+cdef int TURNS_LOCKED_MAX = 16        # turns of a busy loop before other threads get the interpreter lock
 cdef uint64_t TURN_MS = 1             # never wait less: the coarse clock moves by up to 4 ms
 
 cdef enum:
@@ -217,9 +218,11 @@ cdef class Loop(LoopBase):
         cdef int count = 0, timeout_ms = 0
         if not self.ready:
             timeout_ms = self.wait_ms()
-        if timeout_ms == 0 or self.events_last > 1:
+        if (timeout_ms == 0 or self.events_last > 1) and self.turns_locked < TURNS_LOCKED_MAX:
+            self.turns_locked += 1
             count = poller_wait(self.poller, self.events, EVENTS_MAX, 0)
-        if count == 0 and timeout_ms != 0:
+        if count == 0 and (timeout_ms != 0 or self.turns_locked == TURNS_LOCKED_MAX):
+            self.turns_locked = 0
             with nogil:
                 count = poller_wait(self.poller, self.events, EVENTS_MAX, timeout_ms)
         PyErr_CheckSignals()

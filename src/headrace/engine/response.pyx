@@ -254,7 +254,9 @@ cdef class Response:
 
     cdef int send_interim(self, const char *text, size_t len) except -1:
         """Send an interim (1xx) response at once, in front of a head that is still under construction."""
-        if len > self.head.cap - self.head.len:
+        if self.client_gone:
+            raise ClientDisconnected("the client has gone")
+        if len > HINT_BYTES_MAX or self.out.cap - self.out.end < RESPONSE_ROOM_BYTES:
             raise head_too_long()
         memmove(self.head.at + len, self.head.at, self.head.len)
         memcpy(self.head.at, text, len)
@@ -339,6 +341,8 @@ cdef class Response:
         """Nothing is queued behind a block that waits, nor after the end: only a misused response gets here so."""
         if self.out is NULL or self.finished:
             raise RuntimeError("a block was sent after the request had ended")
+        if self.client_gone:
+            raise ClientDisconnected("the client has gone")
         if self.out.block_len or self.out.file_left or self.out.cap - self.out.end < COPIED_BYTES_MAX + 32:
             raise RuntimeError("a block was sent while an earlier one was still waiting for the client")
         return 0
@@ -434,6 +438,8 @@ cdef class Response:
         while not self.flush() or not outbox_is_empty(self.out):
             with nogil:
                 status = sock_wait(fd, True, timeout_ms)
+            if self.out is NULL:
+                raise RuntimeError("the request ended while a thread of the application was still sending")
             if status != SOCK_OK:
                 self.keep_alive = False
                 self.client_gone = True

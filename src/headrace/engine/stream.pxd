@@ -31,6 +31,7 @@ cdef class StreamSource(BodySource):
     cdef int64_t left_bytes          # of a body with Content-Length
     cdef int64_t got_bytes           # of a chunked one
 
+    cdef void detach(self) noexcept  # the request is over: nothing more is received
     cdef int receive_more(self) except -1
     cdef int wait(self) except -1
     cdef bint is_too_slow(self) noexcept

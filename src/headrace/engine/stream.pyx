@@ -38,6 +38,10 @@ cdef class StreamSource(BodySource):
     def __dealloc__(self):
         buffer_free(&self.rest)
 
+    cdef void detach(self) noexcept:
+        self.response = None
+        self.fd = -1
+
     cdef bint is_complete(self) noexcept:
         return self.complete or (not self.chunked and self.left_bytes == 0)
 
@@ -75,6 +79,9 @@ cdef class StreamSource(BodySource):
                 self.response.client_gone = True
                 raise ClientDisconnected("the client has gone before its request body was complete")
             self.wait()
+            if self.response is None:
+                # a thread of the application waited here while its request ended; the descriptor is not ours any more
+                raise ValueError("the request ended while wsgi.input was being read")
 
     cdef int wait(self) except -1:
         cdef int fd = self.fd, timeout_ms = self.timeout_ms
