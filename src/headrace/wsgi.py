@@ -42,7 +42,7 @@ def send_result(response: Response, result: Iterable[bytes]) -> None:
         else:
             if block_count(result) == 1:
                 response.expect_one_block()
-            blocks = iter(result)
+            blocks = iterate(result)
     except BaseException:
         close(result)
         raise
@@ -86,6 +86,20 @@ def close(result: Iterable[bytes]) -> None:
     close_method = getattr(result, "close", None)
     if close_method is not None:
         close_method()
+
+
+def iterate(result: Iterable[bytes]) -> Iterator[bytes]:
+    """iter(result), with the usual mistakes explained (PEP 3333, "Specification Details")."""
+    if isinstance(result, (bytes, str)):
+        raise TypeError(f"the application returned {result!r:.60}; it must return an iterable of bytes, such as [body]")
+    try:
+        return iter(result)
+    except TypeError:
+        if hasattr(type(result), "__iter__"):
+            raise
+        raise TypeError(
+            f"the application returned {result!r:.60}; it must return an iterable of bytes (PEP 3333)"
+        ) from None
 
 
 def block_count(result: Iterable[bytes]) -> int | None:

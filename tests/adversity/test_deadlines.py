@@ -25,7 +25,7 @@ def drip(client: wire.Client, octets: bytes) -> bool:
 
 
 class TestHead:
-    @pytest.mark.parametrize("part", [b"G", b"\r\n", b"GET / HTTP/1.1\r\n", HEAD, HEAD + b"\r"], ids=repr)
+    @pytest.mark.parametrize("part", [b"G", b"\r\nG", b"GET / HTTP/1.1\r\n", HEAD, HEAD + b"\r"], ids=repr)
     def test_a_head_that_stops_gets_408(self, serve, transport, part):
         running = serve(verdict.echo, head_timeout=0.2)
         with running.connect() as client:
@@ -34,6 +34,14 @@ class TestHead:
             verdict.assert_refusal(client.read_response(), REFUSALS["REQUEST_HEAD_TIMEOUT"])
             client.assert_closed()
         assert running.calls == 0
+
+    def test_an_empty_line_is_no_head_yet(self, serve, transport):
+        """RFC 9112 §2.2: old clients send one behind a body; an idle connection is closed without a word."""
+        running = serve(verdict.echo, head_timeout=0.1, keep_alive=0.4)
+        with running.connect() as client:
+            assert client.exchange(verdict.GOOD + b"\r\n").status == 200
+            assert not client.has_input(0.2)
+            client.assert_closed()
 
     def test_a_head_that_drips_gains_nothing_by_dripping(self, serve, transport):
         """Slowloris."""

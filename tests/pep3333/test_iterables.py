@@ -201,9 +201,8 @@ def test_an_application_that_returns_itself_is_an_error(error_of):
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        ("text", "must be bytes, not str: 't'"),
         ({"key": b"value"}, "must be bytes, not str: 'key'"),
-        (b"octets", "must be bytes, not int: 111"),
+        (bytearray(b"octets"), "must be bytes, not int: 111"),
         ([None], "must be bytes, not NoneType"),
         ([b"x", None], "must be bytes, not NoneType"),
         ([[b"x"]], "must be bytes, not list"),
@@ -211,7 +210,7 @@ def test_an_application_that_returns_itself_is_an_error(error_of):
         (["x" * 1000], "must be bytes, not str: 'xxxxx"),
         (iter([b"", "x"]), "must be bytes, not str"),
     ],
-    ids=["str", "dict", "bytes", "None", "None second", "list", "int", "long", "after an empty one"],
+    ids=["dict", "bytearray", "None", "None second", "list", "int", "long", "after an empty one"],
 )
 def test_blocks_of_another_type_are_an_error_that_says_so(serve, capsys, result, words):
     def application(environ, start_response):
@@ -227,6 +226,20 @@ def test_blocks_of_another_type_are_an_error_that_says_so(serve, capsys, result,
     assert words in last
     assert "A Note On String Types" in last
     assert len(last) < 250
+
+
+@pytest.mark.parametrize("result", ["text", b"octets", None, 5], ids=repr)
+def test_a_result_that_is_no_iterable_of_blocks_is_an_error_that_says_so(serve, capsys, result):
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return result
+
+    running = serve(application)
+    client = running.connect()
+    client.send(request())
+    client.read_until_close()
+    last = capsys.readouterr().err.rstrip().splitlines()[-1]
+    assert last.startswith(f"TypeError: the application returned {result!r}; it must return an iterable of bytes")
 
 
 # -- close() ----------------------------------------------------------------------------------------------------------

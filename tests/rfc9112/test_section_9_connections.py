@@ -135,8 +135,9 @@ class TestPipelining:
             get("/7", "Connection: keep-alive", version="1.0"),
             b"\r\n" + get("/8"),
             get("/9", "Connection: close"),
-            get("/never"),
         ]
+        if cut == "whole":  # cut, it could come after the close, and its reset could overtake the last answers
+            messages.append(get("/never"))
         running = serve(hello)
         with running.connect() as client:
             client.send(b"".join(messages), cut, may_break=True)

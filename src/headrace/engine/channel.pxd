@@ -77,6 +77,7 @@ cdef class LoopBase:
     cdef int enter_with_unsent(self, Channel channel) except -1
     cdef void leave_with_unsent(self) noexcept
     cdef Response take_response(self)
+    cdef void recycle(self, Response response) noexcept
     cdef RequestBody take_empty_body(self)
 
 

@@ -58,9 +58,18 @@ cdef class LoopBase:
             if (Py_REFCNT(<PyObject *>response) == 3 and Py_REFCNT(<PyObject *>response.start_response) == 1
                     and Py_REFCNT(<PyObject *>response.early_hints) == 1):
                 return response
+            response.retire()
         response = Response()
         response.defaults = &self.defaults
         return response
+
+    cdef void recycle(self, Response response) noexcept:
+        """A request is over: its Response may serve another one."""
+        response.release()
+        if self.spare_response is None:
+            self.spare_response = response
+        elif self.spare_response is not response:
+            response.retire()
 
     cdef RequestBody take_empty_body(self):
         cdef RequestBody body = self.spare_body
@@ -127,7 +136,7 @@ cdef class Channel(HeadPlace):
 
     cdef void let_go_of_response(self) noexcept:
         if self.response is not None and self.response.suspended is None:
-            self.response.release()
+            self.loop.recycle(self.response)
             self.response = None
 
     cdef uint64_t unsent_bytes(self) noexcept:
@@ -177,7 +186,7 @@ cdef class Channel(HeadPlace):
             self.response = None
             if response.suspended is not None:
                 self.abandon_response(response)
-            response.release()
+            self.loop.recycle(response)
         return 0
 
     cdef bint cuts_a_body(self) noexcept:

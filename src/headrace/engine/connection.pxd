@@ -34,6 +34,7 @@ cdef class Connection(Channel):
     cdef int on_deadline(self, deadline_queue *queue) except -1
     cdef int stop(self) except -1
     cdef int trim(self) except -1
+    cdef int record_broken_off(self) except -1
 
     # receiving
     cdef int receive(self) except -1

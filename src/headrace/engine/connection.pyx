@@ -81,6 +81,8 @@ cdef class Connection:
         return self.close()
 
     cdef int close(self) except -1:
+        if self.record is not None and self.state != CLOSED:
+            self.record_broken_off()
         Channel.close(self)
         if self.stream is not None:
             self.stream.detach()
@@ -88,6 +90,13 @@ cdef class Connection:
         self.receiver = None
         self.environ = None
         return 0
+
+    cdef int record_broken_off(self) except -1:
+        """The client has gone before its answer was complete: 499, as nginx has it, when nothing was sent."""
+        cdef Response response = self.response
+        if response is not None and response.committed:
+            return self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
+        return self.emit_record(499, 0)
 
     cdef int trim(self) except -1:
         """Idle for a while: what only speeds up a busy connection is given back."""
@@ -209,7 +218,7 @@ cdef class Connection:
         cdef size_t used
         self.to_head = heads.to_head
         if status == HEAD_PARTIAL:
-            if self.state == IDLE:
+            if self.state == IDLE and not is_empty_line(at, len):
                 self.move(HEAD)
                 deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)  # one for the whole head
             return 0
@@ -384,9 +393,7 @@ cdef class Connection:
             # the block lies in the application's memory, and there is room for one such only
             self.flush()
             return 0
-        self.response = None
-        response.release()
-        self.loop.spare_response = response
+        self.let_go_of_response()
         return 0
 
     cdef int application_failed(self, Response response, object error) except -1:
@@ -518,6 +525,11 @@ cdef class Connection:
         except BaseException as error:
             return self.application_failed(response, error)
         return self.after_run(response)
+
+
+cdef bint is_empty_line(const char *at, size_t len) noexcept:
+    """An empty line, or its beginning: it may come before a head (RFC 9112 §2.2), and is not yet one."""
+    return (len == 1 or (len == 2 and at[1] == 10)) and at[0] == 13
 
 
 cdef object their_frames(object frames):

@@ -155,6 +155,12 @@ cdef extern from "response_head.h" nogil:
     size_t chunk_size_line_write(char *out, uint64_t size) noexcept
 
 
+cdef extern from "clock.h" nogil:
+    uint64_t clock_monotonic_ms() noexcept
+    int64_t clock_monotonic_ns() noexcept
+    int64_t clock_unix_s() noexcept
+
+
 cdef extern from "http_date.h" nogil:
     enum: HTTP_DATE_BYTES
     void http_date_write(char *out, int64_t unix_seconds) noexcept

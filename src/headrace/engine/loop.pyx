@@ -21,7 +21,7 @@ from headrace.engine.channel cimport CLOSED, RECEIVE_BYTES, Channel, LoopBase
 from headrace.engine.connection cimport Connection
 from headrace.engine.csrc cimport (
     HTTP_DATE_BYTES, POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL, SOCK_AGAIN,
-    SOCK_NO_RESOURCES, SOCK_OK, deadline, deadline_pop_expired, deadline_queue, deadline_queue_init,
+    SOCK_NO_RESOURCES, SOCK_OK, clock_monotonic_ms, clock_unix_s, deadline, deadline_pop_expired, deadline_queue, deadline_queue_init,
     deadline_wait_ms, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
     poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
 from headrace.engine.environ cimport EnvironTemplate, ascii
@@ -31,29 +31,6 @@ from headrace.engine.sentinel cimport Sentinel
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
-
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-    int CLOCK_MONOTONIC
-    int CLOCK_REALTIME
-
-cdef extern from *:
-    """
-    /* Milliseconds are enough for deadlines and dates: take the clock that the kernel keeps anyway, where it does. */
-    #include <time.h>
-    #ifdef CLOCK_MONOTONIC_COARSE
-    #define HEADRACE_CLOCK_MONOTONIC CLOCK_MONOTONIC_COARSE
-    #define HEADRACE_CLOCK_REALTIME CLOCK_REALTIME_COARSE
-    #else
-    #define HEADRACE_CLOCK_MONOTONIC CLOCK_MONOTONIC
-    #define HEADRACE_CLOCK_REALTIME CLOCK_REALTIME
-    #endif
-    """
-    int HEADRACE_CLOCK_MONOTONIC
-    int HEADRACE_CLOCK_REALTIME
 
 log = logging.getLogger("headrace")
 
@@ -190,9 +167,12 @@ cdef class Loop(LoopBase):
             self.cut_all()
 
     def stop(self, graceful=True):
-        self.stop_asked = True
+        if not self.stop_asked:
+            self.defaults.stop_at_ms = clock_monotonic_ms() + self.graceful_ms
         if not graceful:
             self.cut_asked = True
+            self.defaults.stop_at_ms = 1  # long ago
+        self.stop_asked = True
         poller_wake(self.poller)
 
     def poller_name(self):
@@ -234,13 +214,11 @@ cdef class Loop(LoopBase):
 
     cdef void tick(self) noexcept:
         """Look at the clock once a turn; the Date line changes once a second (RFC 9110 §6.6.1)."""
-        cdef timespec now
-        clock_gettime(HEADRACE_CLOCK_MONOTONIC, &now)
-        self.now_ms = <uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000
-        clock_gettime(HEADRACE_CLOCK_REALTIME, &now)
-        if now.tv_sec != self.date_s:
-            self.date_s = now.tv_sec
-            http_date_write(self.defaults.date_line + 6, now.tv_sec)
+        cdef int64_t unix_s = clock_unix_s()
+        self.now_ms = clock_monotonic_ms()
+        if unix_s != self.date_s:
+            self.date_s = unix_s
+            http_date_write(self.defaults.date_line + 6, unix_s)
 
     cdef int take_events(self, int count) except -1:
         cdef int i
@@ -435,7 +413,7 @@ cdef class Loop(LoopBase):
         cdef Connection connection
         cdef int fd
         self.stopping = True
-        self.cut_at_ms = self.now_ms + self.graceful_ms
+        self.cut_at_ms = self.defaults.stop_at_ms
         if not self.cut_asked:
             for index in range(len(self.listeners)):
                 self.accept(index)

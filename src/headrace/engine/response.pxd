@@ -8,7 +8,7 @@
 # The head is written behind the outbox's end as soon as start_response is called, and committed with the first
 # non-empty block; until then exc_info can take it back.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport head_write, head_writer, outbox, response_field
@@ -28,6 +28,7 @@ cdef struct response_defaults:
     bint add_date
     bint add_server
     int write_timeout_ms
+    uint64_t stop_at_ms         # monotonic: when responses that still go on are cut; 0: the server is not stopping
 
 
 cdef class Response:
@@ -74,6 +75,7 @@ cdef class Response:
     cdef int commit(self, int64_t known_length) except -1
     cdef int check_room(self) except -1
     cdef int queue(self, const char *at, size_t len, object owner) except -1
+    cdef int check_stop(self) except -1
     cdef int queue_block(self, object block) except -1
     cdef size_t within_content_length(self, size_t len) except? 0
     cdef void queue_last_chunk(self) noexcept
@@ -82,3 +84,4 @@ cdef class Response:
     cdef bint flush(self) except -1
     cdef void reset_head(self) noexcept
     cdef void release(self) noexcept
+    cdef void retire(self) noexcept

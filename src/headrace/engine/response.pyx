@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memmove
 
 from headrace.engine.csrc cimport (
     HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID,     RESPONSE_FIELD_CONTENT_LENGTH, RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN,
-    SOCK_EOF, SOCK_OK, chunk_size_line_write, content_length_parse, head_write, head_writer, outbox, outbox_flush,
+    SOCK_EOF, SOCK_OK, chunk_size_line_write, clock_monotonic_ms, content_length_parse, head_write, head_writer, outbox, outbox_flush,
     outbox_is_empty, outbox_rewind, response_content_length_write, response_field, response_field_id,
     response_field_write, response_status_write, response_text_write, sock_status, sock_wait)
 from headrace.engine.debug cimport count_object
@@ -113,6 +113,11 @@ cdef class Response:
         self.fd = -1
         self.held = None
         self.body_source = None
+
+    cdef void retire(self) noexcept:
+        """Not to be used again: without its bound methods it is no cycle, and goes when its last holder lets go."""
+        self.start_response = None
+        self.early_hints = None
 
     # ---- the head ----
 
@@ -275,8 +280,17 @@ cdef class Response:
         self.one_block = True
 
     def send(self, block, /):
+        if self.defaults.stop_at_ms != 0:
+            self.check_stop()
         self.queue_block(block)
         return self.flush() and not self.satisfied
+
+    cdef int check_stop(self) except -1:
+        """The server is stopping: a response that never ends is cut when the time for it is up."""
+        if clock_monotonic_ms() >= self.defaults.stop_at_ms:
+            self.client_gone = True
+            raise ClientDisconnected("the server has stopped")
+        return 0
 
     def send_only(self, block, /):
         self.one_block = True

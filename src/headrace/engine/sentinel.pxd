@@ -18,11 +18,13 @@ cdef class Sentinel:
     cdef volatile bint inside      # one is going on
     cdef volatile bint asleep
     cdef volatile bint stopping
+    cdef bint refused              # the system gave no thread; said once, and not tried again
     cdef Channel channel     # whose answers they are; None when inside is False
     cdef object thread             # None until it is needed
     cdef object alarm              # threading.Event: a call has begun while it was asleep
 
     cdef int enter(self, Channel channel) except -1
+    cdef int start(self) except -1
     cdef void leave(self) noexcept
     cdef int stop(self) except -1
     cdef uint64_t wait_for_long_call(self) noexcept nogil

@@ -1,5 +1,6 @@
 """The watch over pipelined answers: see sentinel.pxd."""
 
+import logging
 import threading
 
 from libc.stdint cimport uint64_t
@@ -13,6 +14,8 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
     int nanosleep(const timespec *wanted, timespec *left)
 
+log = logging.getLogger("headrace")
+
 cdef long LOOK_EVERY_NS = 1000000
 cdef int LOOKS_UNTIL_ASLEEP = 100
 
@@ -25,11 +28,22 @@ cdef class Sentinel:
         self.calls += 1
         self.inside = True
         if self.thread is None:
-            self.alarm = threading.Event()
-            self.thread = threading.Thread(target=self.watch, name="headrace-sentinel", daemon=True)
-            self.thread.start()
+            if not self.refused:
+                self.start()
         elif self.asleep:
             self.alarm.set()
+        return 0
+
+    cdef int start(self) except -1:
+        thread = threading.Thread(target=self.watch, name="headrace-sentinel", daemon=True)
+        self.alarm = threading.Event()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads: answers may wait for the call behind them
+            self.refused = True
+            log.warning("no thread to watch over pipelined answers: %s", error)
+            return 0
+        self.thread = thread
         return 0
 
     cdef void leave(self) noexcept:

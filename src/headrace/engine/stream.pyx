@@ -6,17 +6,9 @@ from libc.stdint cimport int64_t
 from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport (
     BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, SOCK_AGAIN, SOCK_OK,
-    buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, sock_recv, sock_status, sock_wait)
+    buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, clock_monotonic_ns, sock_recv, sock_status, sock_wait)
 from headrace.errors import REFUSALS, ClientDisconnected
 
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-    int CLOCK_MONOTONIC
-
-cdef int64_t NS_PER_S = 1000000000
 cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
 cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 cdef size_t CONTINUE_BYTES = 25
@@ -86,12 +78,10 @@ cdef class StreamSource(BodySource):
     cdef int wait(self) except -1:
         cdef int fd = self.fd, timeout_ms = self.timeout_ms
         cdef sock_status status
-        cdef timespec before, after
+        cdef int64_t since_ns = clock_monotonic_ns()
         with nogil:
-            clock_gettime(CLOCK_MONOTONIC, &before)
             status = sock_wait(fd, False, timeout_ms)
-            clock_gettime(CLOCK_MONOTONIC, &after)
-        self.waited_ns += (after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec
+        self.waited_ns += clock_monotonic_ns() - since_ns
         if status == SOCK_AGAIN:
             raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
         return 0

@@ -31,7 +31,12 @@ class ErrorStream:
 
     def write(self, text: str, /) -> int:
         stream = self._stream()
-        return len(text) if stream is None else stream.write(text)
+        if stream is None:
+            return len(text)
+        written = stream.write(text)
+        if self._file_handler is not None and "\n" in text:
+            stream.flush()  # as stderr does, and as the log's own lines are
+        return written
 
     def writelines(self, lines: Iterable[str], /) -> None:
         for line in lines:

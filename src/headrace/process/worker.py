@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import threading
@@ -30,6 +31,7 @@ class Worker:
 
     def __init__(self, application: Application, listeners: Sequence[Listener], config: Config) -> None:
         self._listeners = listeners
+        self._graceful_timeout_s = config.graceful_timeout
         self._access_log = AccessLog(config.access_logfile) if config.access_logfile is not None else None
         sockets = [listener.socket for listener in listeners]
         self._loop = Loop(application, sockets, config, self._access_log, cast(TextIO, ERROR_STREAM))
@@ -37,7 +39,8 @@ class Worker:
     def run(self, when_ready: Callable[[], None] | None = None) -> None:
         """Serve until stop().  In the main thread SIGTERM and SIGINT stop it, too: the first finishes what is in
         flight, a second one does not wait for it.  ``when_ready`` is called when a signal or a connection that comes
-        now will be heard."""
+        now will be heard.  A second signal, or the graceful timeout, also ends an application call: KeyboardInterrupt
+        is raised in it."""
         try:
             with self._signals():
                 if when_ready is not None:
@@ -61,17 +64,30 @@ class Worker:
             yield
             return
         received: list[int] = []
+        timer: list[threading.Timer] = []
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
             received.append(number)
             self.stop(graceful=len(received) == 1)
+            if len(received) > 1:
+                # The application may be what holds this thread: let it end there, as it would without us.
+                raise KeyboardInterrupt
+            # The loop keeps its own time; this is for an application call that does not come back to it.
+            timer.append(threading.Timer(self._graceful_timeout_s + 1, os.kill, (os.getpid(), number)))
+            timer[0].daemon = True
+            timer[0].start()
 
         before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
         try:
             yield
+        except KeyboardInterrupt:
+            if not received:
+                raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for started in timer:
+                started.cancel()
             if received:
                 # Not in the handler, which may have interrupted a write to the very same log.
                 logger.info("Stopped by %s", signal.Signals(received[0]).name)
