@@ -32,9 +32,17 @@ def application(environ, start_response):
         open("entered", "w").close()
         while not os.path.exists("leave"):
             time.sleep(0.01)
+    if environ["PATH_INFO"] == "/endless":
+        return endless()
     if environ["PATH_INFO"] == "/cwd":
         return [os.getcwd().encode()]
     return [b"hello"]
+
+def endless():
+    open("entered", "w").close()
+    while True:
+        time.sleep(0.01)
+        yield b"more "
 
 def create_app(text="made"):
     def app(environ, start_response):
@@ -318,6 +326,20 @@ class TestServing:
         assert server.end() == 0
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)), timeout=WAIT_S)
+
+    @pytest.mark.parametrize("path", ["/slow", "/endless"])
+    @pytest.mark.parametrize("why", ["a second signal", "the graceful timeout"])
+    def test_an_application_that_does_not_end_is_ended_by(self, serve, folder, path, why):
+        server = serve("hr_site", "-b", "127.0.0.1:0", "--graceful-timeout", "0.2" if why.startswith("the") else "60")
+        host, port = server.urls[0].removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=WAIT_S) as client:
+            client.sendall(b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n" % path.encode())
+            wait_for_file(folder / "entered")
+            server.process.send_signal(signal.SIGTERM)
+            if why == "a second signal":
+                server.process.send_signal(signal.SIGINT)  # another one: two of a kind may become one
+            assert server.end() == 0
+        assert not (folder / "leave").exists()
 
 
 def wait_for_file(path):
