@@ -1,7 +1,7 @@
 """The hot path, compiled: sockets in, environ dicts out, response heads and bodies sent.
 
 Modules, each a .pyx with its .pxd (the true header) and .pyi (docstrings), importing one way only:
-environ, response, body <- connection <- loop.
+environ, body, response <- head, stream <- channel <- connection, sentinel <- loop.
 """
 
 from importlib.machinery import EXTENSION_SUFFIXES
