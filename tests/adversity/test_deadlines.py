@@ -35,6 +35,19 @@ class TestHead:
             client.assert_closed()
         assert running.calls == 0
 
+    def test_the_first_request_may_come_late_where_there_is_no_keep_alive(self, serve, transport):
+        running = serve(verdict.echo, keep_alive=0)
+        with running.connect() as client:
+            assert not client.has_input(0.1)
+            assert client.exchange(verdict.GOOD).status == 200
+            client.assert_closed()
+
+    def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(self, serve, transport):
+        running = serve(verdict.echo, head_timeout=0.2)
+        with running.connect() as client:
+            assert not client.has_input(0.1)
+            client.assert_closed()
+
     def test_an_empty_line_is_no_head_yet(self, serve, transport):
         """RFC 9112 §2.2: old clients send one behind a body; an idle connection is closed without a word."""
         running = serve(verdict.echo, head_timeout=0.1, keep_alive=0.4)

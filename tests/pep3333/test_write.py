@@ -136,7 +136,7 @@ def test_a_write_past_the_content_length_raises(serve):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "205 Reset Content", "304 Not Modified"])
 def test_nothing_is_sent_where_there_is_no_body(serve, method, status):
     def application(environ, start_response):
         start_response(status, [])(b"written")

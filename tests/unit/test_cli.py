@@ -27,11 +27,14 @@ APPLICATION = """
 import os, time
 
 def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
     if environ["PATH_INFO"] == "/slow":
         open("entered", "w").close()
         while not os.path.exists("leave"):
             time.sleep(0.01)
+    if environ["PATH_INFO"] == "/write":
+        open("entered", "w").close()
+        write(b"x" * 100_000_000)  # the client does not read
     if environ["PATH_INFO"] == "/endless":
         return endless()
     if environ["PATH_INFO"] == "/cwd":
@@ -327,7 +330,7 @@ class TestServing:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)), timeout=WAIT_S)
 
-    @pytest.mark.parametrize("path", ["/slow", "/endless"])
+    @pytest.mark.parametrize("path", ["/slow", "/endless", "/write"])
     @pytest.mark.parametrize("why", ["a second signal", "the graceful timeout"])
     def test_an_application_that_does_not_end_is_ended_by(self, serve, folder, path, why):
         server = serve("hr_site", "-b", "127.0.0.1:0", "--graceful-timeout", "0.2" if why.startswith("the") else "60")

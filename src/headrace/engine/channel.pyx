@@ -130,7 +130,6 @@ cdef class Channel(HeadPlace):
         if not outbox_keep(&self.out):
             raise MemoryError("no memory for an answer")
         self.move(WRITE)
-        self.loop.tick()  # the application may have taken long: the deadline counts from now
         deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
         return self.watch(POLLER_WRITE)
 

@@ -203,7 +203,8 @@ cdef class Connection:
         if self.state == IDLE:
             if self.loop.stopping:
                 return self.close()
-            deadline_arm(&self.loop.trim_deadlines, &self.timer, self.loop.now_ms)
+            if self.came_back:  # before the first request the head deadline, which began at accept, goes on
+                deadline_arm(&self.loop.trim_deadlines, &self.timer, self.loop.now_ms)
         return self.watch(POLLER_READ)
 
     # ---- the head ----
@@ -377,6 +378,7 @@ cdef class Connection:
 
     cdef int after_run(self, Response response) except -1:
         """The application has returned: its response is complete, or waits for the client."""
+        self.loop.tick()  # it may have taken long, and deadlines count from now
         if response.suspended is not None:
             return self.wait_for_client()
         if self.stream is not None:
@@ -399,6 +401,7 @@ cdef class Connection:
     cdef int application_failed(self, Response response, object error) except -1:
         """The application, or its iterable, raised: 500 while the head is here, a cut connection afterwards."""
         cdef request_error refusal = REQUEST_APPLICATION_FAILED
+        self.loop.tick()
         response.suspended = None
         if self.stream is not None:
             self.stream.detach()

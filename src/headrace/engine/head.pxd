@@ -20,7 +20,7 @@ cdef class HeadPlace:
     cdef request_head *partial       # a head that is not complete: where the parser has got to; owned
     cdef FieldMemo memo              # the previous head, from the second request on: most connections that come back
                                      # once do so often, and those that do not should cost no memory
-    cdef bint came_back              # a head has been read before
+    cdef bint came_back              # a head has been read
 
     cdef void restore(self, request_head *head, field_line *fields) noexcept
     cdef int keep(self, const request_head *head) except -1

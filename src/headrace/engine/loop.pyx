@@ -418,6 +418,7 @@ cdef class Loop(LoopBase):
             for index in range(len(self.listeners)):
                 self.accept(index)
         self.unwatch_listeners()
+        self.accept_again_ms = 0
         for fd in range(self.connections_cap):
             connection = self.find(fd)
             if connection is not None:

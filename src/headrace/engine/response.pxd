@@ -11,7 +11,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from headrace.engine.body cimport BodySource
-from headrace.engine.csrc cimport head_write, head_writer, outbox, response_field
+from headrace.engine.csrc cimport head_write, head_writer, outbox, response_field, sock_status
 
 cdef enum:
     RESPONSE_HEAD_BYTES_MAX = 65536
@@ -80,6 +80,7 @@ cdef class Response:
     cdef size_t within_content_length(self, size_t len) except? 0
     cdef void queue_last_chunk(self) noexcept
     cdef int wait_until_sent(self) except -1
+    cdef sock_status wait(self, bint for_write, int timeout_ms) except *
     cdef bint ends_with_connection(self) noexcept
     cdef bint flush(self) except -1
     cdef void reset_head(self) noexcept

@@ -19,13 +19,15 @@ from headrace.engine.debug cimport count_object
 from headrace.errors import ClientDisconnected
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    int PyErr_CheckSignals() except -1
     bint PyUnicode_CheckExact(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     int PyUnicode_KIND(object text)
     const char *PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_1BYTE_KIND
+
+cdef int WAIT_SLICE_MS = 250
 
 log = logging.getLogger("headrace")
 
@@ -66,6 +68,14 @@ cdef inline const char *native_text(object text, Py_ssize_t *size) except NULL:
         raise ValueError(f"must be latin-1 (RFC 9110 §5.5), not {shortened(text)}")
     size[0] = PyUnicode_GET_LENGTH(text)
     return PyUnicode_DATA(text)
+
+
+cdef inline int check_is_pair(object field, str where) except -1:
+    """A tuple, so that its two strings stay while their octets are read."""
+    if PyTuple_CheckExact(field) and PyTuple_GET_SIZE(field) == 2:
+        return 0
+    what = f"{type(field).__name__} of {len(field)}" if isinstance(field, tuple) else type(field).__name__
+    raise TypeError(f"{where}: each header must be a tuple (name, value), not {what}: {shortened(field)} (PEP 3333)")
 
 
 cdef class Response:
@@ -167,10 +177,7 @@ cdef class Response:
         cdef const char *value
         cdef head_write outcome
         cdef response_field known
-        if not PyTuple_CheckExact(field) or PyTuple_GET_SIZE(field) != 2:
-            raise TypeError(
-                f"start_response: each header must be a tuple (name, value), not {type(field).__name__}: "
-                f"{shortened(field)} (PEP 3333)")
+        check_is_pair(field, "start_response")
         try:
             name = native_text(<object>PyTuple_GET_ITEM(field, 0), &name_len)
             value = native_text(<object>PyTuple_GET_ITEM(field, 1), &value_len)
@@ -202,8 +209,8 @@ cdef class Response:
                 raise ValueError(
                     f"start_response: Content-Length must be a decimal number, not {shortened(field[1])} "
                     "(RFC 9110 §8.6)")
-            if self.status_code == 204:
-                return False  # RFC 9110 §8.6: must not be sent with 204
+            if self.status_code == 204 or self.status_code == 205:
+                return False  # RFC 9110 §8.6: not with 204; §15.3.6: 205 has no content, which write_framing says
             self.content_length = <int64_t>length
         return True
 
@@ -214,7 +221,8 @@ cdef class Response:
             raise AssertionError("the application sent a body before it called start_response (PEP 3333)")
         if self.body_source is not None and not self.body_source.is_complete():
             self.keep_alive = False  # what may be left of the request cannot be told from the next one
-        self.body_allowed = not (self.to_head or self.status_code == 204 or self.status_code == 304)
+        self.body_allowed = not (
+            self.to_head or self.status_code == 204 or self.status_code == 205 or self.status_code == 304)
         if self.defaults.add_date and not self.has_date:
             outcome = response_text_write(&self.head, self.defaults.date_line, DATE_LINE_BYTES)
         if self.defaults.add_server and not self.has_server and outcome == HEAD_WRITE_OK:
@@ -232,6 +240,8 @@ cdef class Response:
     cdef head_write write_framing(self, int64_t known_length) noexcept:
         """RFC 9112 §6.1-§6.3: how the client is to find the end of the body."""
         cdef head_write outcome = HEAD_WRITE_OK
+        if self.status_code == 205:
+            known_length = 0
         if self.content_length < 0 and self.status_code != 204:
             if known_length >= 0 and not (self.status_code == 304):
                 self.content_length = known_length
@@ -297,6 +307,8 @@ cdef class Response:
         self.queue_block(block)
 
     def __call__(self, data, /):
+        if self.out is NULL:
+            raise RuntimeError("write() was called after the request had ended")
         self.queue_block(data)
         self.wait_until_sent()
         if self.overrun:
@@ -448,10 +460,9 @@ cdef class Response:
     cdef int wait_until_sent(self) except -1:
         """write() has nothing to return to while octets are unsent, so it waits, without the interpreter lock."""
         cdef sock_status status
-        cdef int fd = self.fd, timeout_ms = self.defaults.write_timeout_ms
+        cdef int timeout_ms = self.defaults.write_timeout_ms
         while not self.flush() or not outbox_is_empty(self.out):
-            with nogil:
-                status = sock_wait(fd, True, timeout_ms)
+            status = self.wait(True, timeout_ms)
             if self.out is NULL:
                 raise RuntimeError("the request ended while a thread of the application was still sending")
             if status != SOCK_OK:
@@ -461,6 +472,23 @@ cdef class Response:
                     "the client did not read for %g s" % (timeout_ms / 1000) if status == SOCK_AGAIN
                     else "the client has gone")
         return 0
+
+    cdef sock_status wait(self, bint for_write, int timeout_ms) except *:
+        """Wait for the client on the thread of the application, without the interpreter lock.
+
+        In slices, so that signal handlers run and a stop is seen.  SOCK_AGAIN: the time is up.
+        """
+        cdef sock_status status = SOCK_AGAIN
+        cdef int fd = self.fd, slice_ms
+        while status == SOCK_AGAIN and timeout_ms > 0 and self.out is not NULL:
+            slice_ms = min(timeout_ms, WAIT_SLICE_MS)
+            timeout_ms -= slice_ms
+            with nogil:
+                status = sock_wait(fd, for_write, slice_ms)
+            PyErr_CheckSignals()
+            if self.out is not NULL and self.defaults.stop_at_ms != 0:
+                self.check_stop()
+        return status
 
     def suspend(self, result, blocks, /):
         self.suspended = (result, blocks)
@@ -500,9 +528,10 @@ cdef bytes early_hints_text(object headers):
     writer.cap = HINT_BYTES_MAX
     response_text_write(&writer, b"HTTP/1.1 103 Early Hints\r\n", 26)
     for field in headers:
+        check_is_pair(field, "early hints")
         try:
-            name = native_text(field[0], &name_len)
-            value = native_text(field[1], &value_len)
+            name = native_text(<object>PyTuple_GET_ITEM(field, 0), &name_len)
+            value = native_text(<object>PyTuple_GET_ITEM(field, 1), &value_len)
         except (TypeError, ValueError) as error:
             raise type(error)(f"early hints: name and value of a header {error} in {shortened(field)}") from None
         known = response_field_id(name, <size_t>name_len)

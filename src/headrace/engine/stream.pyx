@@ -6,8 +6,12 @@ from libc.stdint cimport int64_t
 from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport (
     BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, SOCK_AGAIN, SOCK_OK,
-    buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, clock_monotonic_ns, sock_recv, sock_status, sock_wait)
+    buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, clock_monotonic_ns, sock_recv, sock_status)
+from headrace.engine.response cimport Response
 from headrace.errors import REFUSALS, ClientDisconnected
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
 
 cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
 cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -55,6 +59,7 @@ cdef class StreamSource(BodySource):
         """Wait for the client, without the interpreter lock."""
         cdef size_t got = 0
         cdef sock_status status
+        PyErr_CheckSignals()  # read() may go on receiving for long without a line of Python between
         if self.expects_continue:
             self.allow_body()
         if buffer_reserve(&self.rest, STREAM_RECEIVE_BYTES, 2 * STREAM_RECEIVE_BYTES) != BUFFER_OK:
@@ -76,13 +81,11 @@ cdef class StreamSource(BodySource):
                 raise ValueError("the request ended while wsgi.input was being read")
 
     cdef int wait(self) except -1:
-        cdef int fd = self.fd, timeout_ms = self.timeout_ms
-        cdef sock_status status
+        cdef Response response = self.response  # the request may end while a thread of the application waits here
         cdef int64_t since_ns = clock_monotonic_ns()
-        with nogil:
-            status = sock_wait(fd, False, timeout_ms)
+        cdef sock_status status = response.wait(False, self.timeout_ms)
         self.waited_ns += clock_monotonic_ns() - since_ns
-        if status == SOCK_AGAIN:
+        if status == SOCK_AGAIN and self.response is not None:
             raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
         return 0
 
