@@ -54,6 +54,7 @@ LATE = {
     "start_response": (lambda e, s, w: s, lambda start_response: start_response("500 Late", [("X-Late", "1")])),
     "start_response with exc_info": (lambda e, s, w: s, start_with_exc_info),
     "write": (lambda e, s, w: w, lambda write: write(b"INJECTED")),
+    "write of nothing": (lambda e, s, w: w, lambda write: write(b"")),
     "write of much": (lambda e, s, w: w, lambda write: write(b"INJECTED" * 10_000)),
 }
 

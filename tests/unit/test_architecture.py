@@ -14,8 +14,7 @@ SOURCES = Path(__file__).parents[2] / "src" / "headrace"
 FLOORS = [
     ["errors", "config"],
     ["wsgi", "observe", "engine.csrc", "engine.debug", "engine.record"],
-    ["engine.environ", "engine.response", "engine.body", "engine.record"],
-    ["engine.head", "engine.stream"],
+    ["engine.environ", "engine.response", "engine.body"],
     ["engine.head", "engine.stream"],
     ["engine.channel"],
     ["engine.connection"],

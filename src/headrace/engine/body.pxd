@@ -44,7 +44,6 @@ cdef class RequestBody:
     cdef int64_t leased_bytes # of the budget's memory
 
     cdef void hold(self, bytes block) noexcept
-    cdef bint is_spent(self) noexcept
     cdef bytes take(self, Py_ssize_t size)
     cdef bytes take_line(self, Py_ssize_t size, bint *found)
     cdef bint refill(self) except -1

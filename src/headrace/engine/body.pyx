@@ -148,9 +148,6 @@ cdef class RequestBody:
         self.block = block
         self.at = 0
 
-    cdef bint is_spent(self) noexcept:
-        return self.source is None and self.at == PyBytes_GET_SIZE(self.block)
-
     cdef bint refill(self) except -1:
         """Get the next block when the present one is used up; False at the end of the body."""
         if self.at < PyBytes_GET_SIZE(self.block):

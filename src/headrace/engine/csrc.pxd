@@ -194,7 +194,6 @@ cdef extern from "deadlines.h" nogil:
 
     void deadline_queue_init(deadline_queue *q, uint64_t duration_ms) noexcept
     void deadline_init(deadline *d, void *owner) noexcept
-    bint deadline_is_armed(const deadline *d) noexcept
     void deadline_arm(deadline_queue *q, deadline *d, uint64_t now_ms) noexcept
     void deadline_disarm(deadline *d) noexcept
     deadline *deadline_pop_expired(deadline_queue *q, uint64_t now_ms) noexcept

@@ -27,7 +27,6 @@ cdef class Loop(LoopBase):
     cdef int connections_max
     cdef list listeners              # sockets; index = tag
     cdef list templates              # EnvironTemplate of each listener
-    cdef list listener_addresses     # whether peers have addresses
     cdef bint accepting              # the listeners are with the poller
     cdef bint accept_failing         # and has said so
     cdef uint64_t accept_again_ms    # after running out of descriptors; 0: not waiting

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memmove
 
 from headrace.engine.csrc cimport (
     HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID,     RESPONSE_FIELD_CONTENT_LENGTH, RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN,
-    SOCK_EOF, SOCK_OK, chunk_size_line_write, clock_monotonic_ms, content_length_parse, head_write, head_writer, outbox, outbox_flush,
+    SOCK_EOF, SOCK_FAILED, SOCK_OK, chunk_size_line_write, clock_monotonic_ms, content_length_parse, head_write, head_writer, outbox, outbox_flush,
     outbox_is_empty, outbox_rewind, response_content_length_write, response_field, response_field_id,
     response_field_write, response_status_write, response_text_write, sock_status, sock_wait)
 from headrace.engine.debug cimport count_object
@@ -20,8 +20,6 @@ from headrace.errors import ClientDisconnected
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
-    bint PyUnicode_CheckExact(object text)
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
     int PyUnicode_KIND(object text)
     const char *PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
@@ -455,6 +453,8 @@ cdef class Response:
         if status == SOCK_EOF:
             log.error("a file became shorter while it was sent; the connection is closed")
             raise ClientDisconnected("the response was cut short")
+        if status == SOCK_FAILED:
+            log.error("a response could not be sent; the connection is closed")
         raise ClientDisconnected("the client has gone")
 
     cdef int wait_until_sent(self) except -1:
