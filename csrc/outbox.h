@@ -18,8 +18,8 @@
 
 enum {
     OUTBOX_TAIL_BYTES = 16,
-    OUTBOX_FILE_TURN_BYTES = 4 << 20 /* of a file in one flush: a reader as fast as the disk must not keep the others
-                                        waiting, so the flush says SOCK_AGAIN and the poller, asked anew, reports room */
+    OUTBOX_FILE_TURN_BYTES = 4 << 20 /* of a file in one flush: a reader as fast as the disk must not keep the
+                                        others waiting, so the flush says SOCK_AGAIN and the poller, asked anew, reports room */
 };
 
 struct outbox {

@@ -3,7 +3,8 @@
  * What: connections are edge-triggered: one report for each change, and the loop remembers it.  Where the backend
  *       has no edges (poll), it stops watching a descriptor once it has reported it, and poller_arm, which the
  *       loop calls when a socket said SOCK_AGAIN or gave less than was asked for, watches it again; with edges
- *       only a change between reading and writing has to be said.  Listeners are level-triggered and are paused by removing them.
+ *       only a change between reading and writing has to be said.  Listeners are level-triggered and are paused by
+ *       removing them.
  *       A reset or a pending socket error is reported as READ, WRITE and HANGUP together, so that whatever
  *       the loop was waiting for is tried and fails.
  * Owner: the loop.  Tags are the caller's (64 bits) and come back with the event; all but POLLER_TAG_RESERVED.
@@ -37,8 +38,9 @@ void poller_destroy(struct poller *p);
 
 int poller_add_listener(struct poller *p, int fd, uint64_t tag); /* level-triggered, read */
 int poller_add_connection(struct poller *p, int fd, uint64_t tag); /* edge-triggered, read and hangup */
-/* Report (again) when fd is ready for `interest`: READ (hangups included), WRITE, or both.  What is true now is reported,
- * whether it was before or not; after WRITE alone nothing may be heard of input until READ is asked for again. */
+/* Report (again) when fd is ready for `interest`: READ (hangups included), WRITE, or both.  What is true now is
+ * reported, whether it was before or not; after WRITE alone nothing may be heard of input until READ is asked for
+ * again. */
 int poller_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest);
 int poller_remove(struct poller *p, int fd); /* before close(fd); events already fetched are killed by the tag */
 

@@ -63,7 +63,7 @@ cdef class LoopBase:
     cdef Response spare_response     # recycled when nobody else holds it
     cdef RequestBody spare_body      # likewise, for requests without a body
 
-    cdef uint64_t now_ms             # monotonic, as of the last return from the poller
+    cdef uint64_t now_ms             # monotonic, as of the last return from the poller or from the application
     cdef deadline_queue trim_deadlines    # an idle connection gives its memory back
     cdef deadline_queue idle_deadlines
     cdef deadline_queue head_deadlines

@@ -1,4 +1,4 @@
-"""Client sockets, their way out and their end: see channel.pxd for the fields, the states and the rules of ownership."""
+"""Client sockets, their way out and their end: see channel.pxd for fields, states and rules of ownership."""
 
 import logging
 

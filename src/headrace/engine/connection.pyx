@@ -355,7 +355,8 @@ cdef class Connection:
         cdef dict environ = self.environ
         cdef bint answers_wait = self.out.end != self.out.start
         self.ensure_room()
-        response.begin(&self.out, self.fd, self.http_1_1, self.to_head, self.keep_alive and (self.more_behind or not self.loop.stopping))
+        response.begin(&self.out, self.fd, self.http_1_1, self.to_head,
+                       self.keep_alive and (self.more_behind or not self.loop.stopping))
         if self.stream is not None:
             self.stream.response = response
             response.body_source = self.stream
@@ -512,7 +513,8 @@ cdef class Connection:
             self.move(BODY)
             self.body_since_ms = self.loop.now_ms  # the client may have been waiting for our answers
             deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
-        elif self.partial is not NULL:
+        elif self.partial is not NULL and not is_empty_line(self.input.data + self.input.start,
+                                                            self.input.end - self.input.start):
             self.move(HEAD)
             deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
         else:

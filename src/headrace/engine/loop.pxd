@@ -20,6 +20,7 @@ cdef enum:
 
 
 cdef class Loop(LoopBase):
+    cdef uint64_t polled_ms          # monotonic, as of the last return from the poller
     cdef int turns_locked            # since the interpreter lock was last given up
     cdef PyObject **connections      # fd -> Connection (strong) or NULL
     cdef int connections_cap         # entries of it
@@ -52,6 +53,7 @@ cdef class Loop(LoopBase):
     cdef int accept(self, size_t index) except -1
     cdef Connection find(self, int fd)
     cdef int make_room(self, int fd) except -1
+    cdef int adopt_or_close(self, size_t index, int fd, object address, object port) except -1
     cdef int adopt(self, size_t index, int fd, object address, object port) except -1
     cdef int watch_listeners(self) except -1
     cdef int unwatch_listeners(self) except -1

@@ -21,9 +21,9 @@ from headrace.engine.channel cimport CLOSED, RECEIVE_BYTES, Channel, LoopBase
 from headrace.engine.connection cimport Connection
 from headrace.engine.csrc cimport (
     HTTP_DATE_BYTES, POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL, SOCK_AGAIN,
-    SOCK_NO_RESOURCES, SOCK_OK, clock_monotonic_ms, clock_unix_s, deadline, deadline_pop_expired, deadline_queue, deadline_queue_init,
-    deadline_wait_ms, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
-    poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_peer, sock_status)
+    SOCK_NO_RESOURCES, SOCK_OK, clock_monotonic_ms, clock_unix_s, deadline, deadline_pop_expired, deadline_queue,
+    deadline_queue_init, deadline_wait_ms, http_date_write, poller_add_listener, poller_create, poller_destroy, poller_event,
+    poller_name, poller_remove, poller_wait, poller_wake, sock_accept, sock_close, sock_peer, sock_status)
 from headrace.engine.environ cimport EnvironTemplate, ascii
 from headrace.engine.head cimport HeadReader
 from headrace.engine.response cimport RESPONSE_ROOM_BYTES
@@ -209,6 +209,7 @@ cdef class Loop(LoopBase):
         if count < 0:
             raise OSError("the poller failed")
         self.tick()
+        self.polled_ms = self.now_ms
         self.events_last = count
         return self.take_events(count)
 
@@ -268,7 +269,10 @@ cdef class Loop(LoopBase):
                 connection.stop()
         except BaseException:
             log.critical("a connection failed inside the server; it is closed", exc_info=True)
-            connection.close()
+            try:
+                connection.close()
+            except BaseException:
+                log.critical("... and could not be closed as it should be", exc_info=True)
         return 0
 
     cdef int enter_with_unsent(self, Channel channel) except -1:
@@ -296,7 +300,8 @@ cdef class Loop(LoopBase):
             status = sock_accept(listener, &fd, &peer)
             if status == SOCK_OK:
                 self.accept_failing = False
-                self.adopt(index, fd, ascii(peer.address, peer.address_len), str(peer.port) if peer.port else "")
+                self.adopt_or_close(index, fd, ascii(peer.address, peer.address_len),
+                                    str(peer.port) if peer.port else "")
                 continue
             if status == SOCK_NO_RESOURCES:
                 if not self.accept_failing:
@@ -309,6 +314,14 @@ cdef class Loop(LoopBase):
                 self.accept_again_ms = self.now_ms + ACCEPT_PAUSE_MS
                 self.unwatch_listeners()
             return 0
+        return 0
+
+    cdef int adopt_or_close(self, size_t index, int fd, object address, object port) except -1:
+        try:
+            self.adopt(index, fd, address, port)
+        except MemoryError:
+            sock_close(fd)
+            log.error("no memory for a new connection")
         return 0
 
     cdef int adopt(self, size_t index, int fd, object address, object port) except -1:
@@ -375,11 +388,12 @@ cdef class Loop(LoopBase):
     # ---- deadlines ----
 
     cdef int expire(self) except -1:
+        """By the time of the last look at the sockets: what came during a long application call is still unread."""
         cdef deadline *passed
         cdef int kind
         for kind in range(DEADLINE_KINDS):
             while True:
-                passed = deadline_pop_expired(self.queues[kind], self.now_ms)
+                passed = deadline_pop_expired(self.queues[kind], self.polled_ms)
                 if passed is NULL:
                     break
                 self.guarded(<Connection>passed.owner, ON_DEADLINE, self.queues[kind])

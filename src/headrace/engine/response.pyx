@@ -11,8 +11,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from headrace.engine.csrc cimport (
-    HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID,     RESPONSE_FIELD_CONTENT_LENGTH, RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN,
-    SOCK_EOF, SOCK_FAILED, SOCK_OK, chunk_size_line_write, clock_monotonic_ms, content_length_parse, head_write, head_writer, outbox, outbox_flush,
+    HEAD_WRITE_FULL, HEAD_WRITE_NAME_INVALID, HEAD_WRITE_OK, HEAD_WRITE_STATUS_INVALID, RESPONSE_FIELD_CONTENT_LENGTH,
+    RESPONSE_FIELD_DATE, RESPONSE_FIELD_HOP_BY_HOP, RESPONSE_FIELD_SERVER, SOCK_AGAIN, SOCK_EOF, SOCK_FAILED, SOCK_OK,
+    chunk_size_line_write, clock_monotonic_ms, content_length_parse, head_write, head_writer, outbox, outbox_flush,
     outbox_is_empty, outbox_rewind, response_content_length_write, response_field, response_field_id,
     response_field_write, response_status_write, response_text_write, sock_status, sock_wait)
 from headrace.engine.debug cimport count_object

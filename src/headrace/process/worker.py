@@ -84,10 +84,10 @@ class Worker:
             if not received:
                 raise
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             for started in timer:
                 started.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
             if received:
                 # Not in the handler, which may have interrupted a write to the very same log.
                 logger.info("Stopped by %s", signal.Signals(received[0]).name)
