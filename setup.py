@@ -4,6 +4,7 @@ Everything else about the package stands in pyproject.toml.  Switches, all read 
 
     HEADRACE_DEBUG=1                       assertions, object counters and poisoned buffers; -O0 -g
     HEADRACE_SANITIZE=address,undefined    GCC's or clang's sanitizers; -O1 -g (start Python with libasan preloaded)
+    HEADRACE_COVERAGE=1                    gcov's counters, for tests/coverage; -O0
     HEADRACE_LTO=0 or 1                    off or on without trying whether the tool chain can do it
 """
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)  # setuptools wants relative paths, and they are relative to this file
 
 DEBUG = os.environ.get("HEADRACE_DEBUG", "0") not in ("", "0")
+COVERAGE = os.environ.get("HEADRACE_COVERAGE", "0") not in ("", "0")
 SANITIZERS = os.environ.get("HEADRACE_SANITIZE", "")
 
 SWITCHES = "headrace-switches.txt"  # in the folder of objects: the flags that they were made with
@@ -41,8 +43,13 @@ def compiler_flags() -> list[str]:
         flags += [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
     elif DEBUG:
         flags += ["-O0", "-g"]
+    elif COVERAGE:
+        flags += ["-O0"]
     else:
         flags += ["-O3"]
+    if COVERAGE:
+        # Threads count, some without the interpreter lock; a branch counts once, wherever it is inlined.
+        flags += ["--coverage", "-fprofile-update=atomic", "-Dalways_inline=unused"]
     if DEBUG:
         # -DNDEBUG comes from the flags that Python itself was built with.
         flags += ["-UNDEBUG", "-DHEADRACE_DEBUG=1"]
@@ -50,7 +57,7 @@ def compiler_flags() -> list[str]:
 
 
 def linker_flags() -> list[str]:
-    return [f"-fsanitize={SANITIZERS}"] if SANITIZERS else []
+    return [f"-fsanitize={SANITIZERS}"] if SANITIZERS else ["--coverage"] if COVERAGE else []
 
 
 # Fat objects carry machine code too, so that an `ar` without the compiler's plugin still makes a usable library.
@@ -63,7 +70,7 @@ def lto_flags() -> list[str]:
     wish = os.environ.get("HEADRACE_LTO")
     if wish is not None:
         return LTO_FLAGS if wish not in ("", "0") else []
-    if DEBUG or SANITIZERS or sys.platform != "linux":
+    if DEBUG or SANITIZERS or COVERAGE or sys.platform != "linux":
         return []
     return LTO_FLAGS if lto_works() else []
 
@@ -143,6 +150,9 @@ def run_cython(extensions: list[Extension], force: bool) -> None:
             "boundscheck": False,
             "wraparound": False,
             "embedsignature": True,
+            # Where CPython has no interpreter lock: the loop has one of its own (channel.pxd, LoopBase), a connection
+            # has one owner at a time, and everything else belongs to a thread.
+            "freethreading_compatible": True,
         },
     )
     of_name = {extension.name: extension for extension in cythonized}

@@ -20,7 +20,7 @@ from harness import environments
 from harness.client import CheckFailed, Client, check_answer
 from harness.options import bench_of, shared_options
 from harness.process import Bench, StartFailed, serving
-from harness.servers import SERVERS, Missing, Server, environment
+from harness.servers import SERVERS, Missing, Server, environment, log_arguments
 from harness.workloads import APPS, BENCHMARKS, WORKLOADS, Workload
 
 PATIENCE_S = 180.0
@@ -35,6 +35,8 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--requests", type=int, default=10_000, help="of the shorter run; the longer has twice as many")
     add("--connections", type=int, default=1, help="each has one request in flight (default %(default)s)")
+    add("--threads", type=int, default=1, help="of the server (default %(default)s)")
+    add("--access-log", choices=("combined", "json"), help="with an access log, to a file")
     add("--limit", type=int, help="exit 1 when a figure is above it")
     add("--top", type=int, default=0, metavar="N", help="also print the N functions that cost most")
     return parser.parse_args()
@@ -79,6 +81,8 @@ def profile_served(
         server,
         workload.app,
         bench,
+        threads=options.threads,
+        more=log_arguments(server, options.access_log, bench.folder),
         under=(*VALGRIND, f"--callgrind-out-file={bench.folder}/callgrind.out.%p"),
         patience_s=PATIENCE_S,
         settings=SETTINGS,

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 from harness import environments
+from harness.awake import awake
 from harness.client import CheckFailed, check
+from harness.contest import in_turn, present
 from harness.load import LoadFailed, Round, measure
 from harness.options import bench_of, shared_options
 from harness.process import StartFailed, serving
 from harness.report import Results, markdown, save
-from harness.servers import SERVERS, Missing, Server
+from harness.servers import SERVERS, Server, with_log
 from harness.workloads import WORKLOADS, Workload
 
 
@@ -25,6 +27,8 @@ def arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of each server (default %(default)s)")
     add("--seconds", type=float, default=3, help="of each timed run (default %(default)s)")
     add("--connections", type=int, default=64, help="kept open by wrk (default %(default)s)")
+    add("--awake", action="store_true", help="keep wrk's core from going to sleep while timing")
+    add("--access-log", action="store_true", help="also time each server with its access log, to a file, as NAME+log")
     add("--output", type=Path, help="write FILE.md and FILE.json, else markdown to stdout")
     add("--setup", type=Path, metavar="DIR", help="make the venvs in DIR and stop")
     add("--newer-python", metavar="PROGRAM", help="with --setup: CPython 3.12 or newer, for weft-server")
@@ -37,42 +41,27 @@ class Contest:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
         self.bench = bench_of(options, folder)
-        kept = ("rounds", "seconds", "connections", "against")
+        kept = ("rounds", "seconds", "connections", "against", "awake")
         settings = {name: getattr(options, name) for name in kept}
         settings["date"] = datetime.date.today().isoformat()
-        self.results = Results(settings, environments.machine())
-
-    def present(self) -> list[Server]:
-        """The chosen servers that are installed; the others are named on stderr and skipped."""
-        found = []
-        for name in self.options.servers:
-            server = SERVERS[name]
-            try:
-                self.bench.venvs.command(server, "", "", 0)
-                installed = environments.versions(self.bench.venvs, server)
-            except Missing as error:
-                print(f"skipped: {error}", file=sys.stderr)
-                continue
-            if server.package and server.package not in installed:
-                print(f"skipped: {name}: {server.package} is not installed", file=sys.stderr)
-                continue
-            self.results.versions[name] = installed
-            found.append(server)
-        return found
+        self.servers, versions = present(options.servers, self.bench.venvs)
+        if options.access_log:
+            logged = [server for server in self.servers if server.access_log]
+            self.servers += [with_log(server, "combined", folder) for server in logged]
+        self.results = Results(settings, environments.machine(), versions)
 
     def turn(self, workload: Workload, server: Server) -> Round:
         """Start, check, measure, stop."""
         options = self.options
         with serving(server, workload.app, self.bench) as running:
             check(running.port, workload)
-            return measure(running, workload, self.bench, options.connections, options.seconds)
+            with awake(options.client_core, options.awake):
+                return measure(running, workload, self.bench, options.connections, options.seconds)
 
-    def compete(self, workload: Workload, servers: list[Server]) -> None:
-        """Every round begins with another server, so that none is always behind the same one."""
+    def compete(self, workload: Workload) -> None:
         wrong: set[str] = set()  # these have failed the check, and will again
         for number in range(self.options.rounds):
-            shift = number % len(servers)
-            for server in servers[shift:] + servers[:shift]:
+            for server in in_turn(self.servers, number):
                 if server.name in wrong:
                     continue
                 measured: Round | None = None
@@ -98,12 +87,11 @@ def main() -> int:
     os.sched_setaffinity(0, {options.client_core})
     with environments.workspace() as folder:
         contest = Contest(options, folder)
-        servers = contest.present()
-        if not servers:
+        if not contest.servers:
             print("no server to measure; see --setup", file=sys.stderr)
             return 1
         for name in options.workloads:
-            contest.compete(WORKLOADS[name], servers)
+            contest.compete(WORKLOADS[name])
             if options.output:  # after each workload: a run that is broken off leaves what it has
                 save(contest.results, options.against, options.output)
     if not options.output:

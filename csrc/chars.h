@@ -53,9 +53,18 @@ static inline bool chars_equal_ignoring_case(const char *at, const char *lower, 
     return true;
 }
 
-/* The same in a few instructions, for `lower` of [a-z0-9-] only, and for octets of which none is a control
- * (so not for octets that nobody has looked at): ORing 0x20 then maps nothing on a letter but its two forms,
- * and nothing on a digit or "-" but itself. */
+/* The octets of a literal, without its NUL. */
+#define TEXT_BYTES(literal) (sizeof(literal) - 1)
+
+/* Are at[0..len) the literal, or do they begin with it, when case is ignored? */
+#define CHARS_ARE(at, len, lower) \
+    ((len) == TEXT_BYTES(lower) && chars_equal_ignoring_case(at, lower, TEXT_BYTES(lower)))
+#define CHARS_BEGIN_WITH(at, len, lower) \
+    ((len) >= TEXT_BYTES(lower) && chars_equal_ignoring_case(at, lower, TEXT_BYTES(lower)))
+
+/* chars_equal_ignoring_case in a few instructions, for `lower` of [a-z0-9-] only, and for octets of which none
+ * is a control (so not for octets that nobody has looked at): ORing 0x20 then maps nothing on a letter but its
+ * two forms, and nothing on a digit or "-" but itself. */
 static inline uint64_t chars_lower8(const char *at)
 {
     uint64_t word;

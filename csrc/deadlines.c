@@ -1,6 +1,5 @@
 #include "deadlines.h"
 
-#include <assert.h>
 #include <stddef.h>
 
 void deadline_queue_init(struct deadline_queue *q, uint64_t duration_ms)
@@ -28,17 +27,17 @@ void deadline_disarm(struct deadline *d)
     d->prev = d->next = NULL;
 }
 
-void deadline_arm(struct deadline_queue *q, struct deadline *d, uint64_t now_ms)
+void deadline_arm_at(struct deadline_queue *q, struct deadline *d, uint64_t at_ms)
 {
     deadline_disarm(d);
-    /* saturate: a duration of UINT64_MAX is "never" */
-    d->at_ms = now_ms > UINT64_MAX - q->duration_ms ? UINT64_MAX : now_ms + q->duration_ms;
-    struct deadline *last = q->ring.prev;
-    assert(last == &q->ring || last->at_ms <= d->at_ms);
-    d->prev = last;
-    d->next = &q->ring;
-    last->next = d;
-    q->ring.prev = d;
+    d->at_ms = at_ms;
+    struct deadline *before = q->ring.prev;
+    while (before != &q->ring && before->at_ms > at_ms)
+        before = before->prev;
+    d->prev = before;
+    d->next = before->next;
+    before->next->prev = d;
+    before->next = d;
 }
 
 struct deadline *deadline_pop_expired(struct deadline_queue *q, uint64_t now_ms)
@@ -50,10 +49,7 @@ struct deadline *deadline_pop_expired(struct deadline_queue *q, uint64_t now_ms)
     return first;
 }
 
-uint64_t deadline_wait_ms(const struct deadline_queue *q, uint64_t now_ms)
+uint64_t deadline_earliest_ms(const struct deadline_queue *q)
 {
-    const struct deadline *first = q->ring.next;
-    if (first == &q->ring)
-        return UINT64_MAX;
-    return first->at_ms > now_ms ? first->at_ms - now_ms : 0;
+    return q->ring.next == &q->ring ? UINT64_MAX : q->ring.next->at_ms;
 }

@@ -4,7 +4,7 @@
  *       new deadlines go to its end: arming, disarming and expiry are O(1), with no heap and no allocation.
  * Owner: a struct deadline is embedded in (and owned by) what waits; `owner` points back at it.  A deadline is in
  *       one queue at most; arming it again moves it.
- * Lock: none; the loop's thread only.  On error: nothing can fail.
+ * Lock: the loop's.  On error: nothing can fail.
  */
 #ifndef HEADRACE_DEADLINES_H
 #define HEADRACE_DEADLINES_H
@@ -26,12 +26,13 @@ struct deadline_queue {
 void deadline_queue_init(struct deadline_queue *q, uint64_t duration_ms);
 void deadline_init(struct deadline *d, void *owner);
 bool deadline_is_armed(const struct deadline *d);
-/* now_ms must not run backwards between two calls for one queue */
-void deadline_arm(struct deadline_queue *q, struct deadline *d, uint64_t now_ms);
+/* It goes in front of those that end later, counted from the end: threads whose clocks were read at slightly different
+ * moments, and waits that began earlier than now, cost a step or two. */
+void deadline_arm_at(struct deadline_queue *q, struct deadline *d, uint64_t at_ms);
 void deadline_disarm(struct deadline *d); /* no-op when not armed */
 /* The earliest deadline, disarmed, when it has passed; else NULL. */
 struct deadline *deadline_pop_expired(struct deadline_queue *q, uint64_t now_ms);
-/* Milliseconds until the earliest expires (0 when it has), or UINT64_MAX when the queue is empty. */
-uint64_t deadline_wait_ms(const struct deadline_queue *q, uint64_t now_ms);
+/* When the earliest expires, UINT64_MAX when the queue is empty. */
+uint64_t deadline_earliest_ms(const struct deadline_queue *q);
 
 #endif

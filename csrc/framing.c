@@ -87,10 +87,9 @@ static bool coding_take(struct codings *codings, const char *at, size_t from, si
     *end = next;
     if (name_len == 0 || (next < len && at[next] != ','))
         return false;
-    if (name_len == 8 &&
-        chars_equal_ignoring_case(at + from, "identity", 8)) /* left the registry with RFC 7230 */
+    if (CHARS_ARE(at + from, name_len, "identity")) /* left the registry with RFC 7230 */
         return false;
-    codings->chunked_is_last = name_len == 7 && chars_equal_ignoring_case(at + from, "chunked", 7);
+    codings->chunked_is_last = CHARS_ARE(at + from, name_len, "chunked");
     codings->chunked += codings->chunked_is_last;
     codings->other += !codings->chunked_is_last;
     return !(codings->chunked_is_last && has_parameters); /* RFC 9112 §7.1: chunked has none */
@@ -119,8 +118,8 @@ static enum request_error codings_judge(const struct request_head *head, const c
             !codings_take(&codings, buf + field->value_at, field->value_len))
             return REQUEST_TRANSFER_CODING_INVALID;
     }
-    if (codings.chunked > 1 || (codings.chunked == 1 && !codings.chunked_is_last))
-        return REQUEST_TRANSFER_CODING_INVALID;
+    if (codings.chunked != 1 || !codings.chunked_is_last)
+        return REQUEST_TRANSFER_CODING_INVALID; /* §6.3, step 4: a MUST, where 501 for what is unknown is a SHOULD */
     return codings.other > 0 ? REQUEST_TRANSFER_CODING_UNSUPPORTED : REQUEST_OK;
 }
 

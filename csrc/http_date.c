@@ -40,7 +40,9 @@ void http_date_write(char out[HTTP_DATE_BYTES], int64_t unix_seconds)
     unsigned days = (unsigned)(seconds / DAY_SECONDS), second = (unsigned)(seconds % DAY_SECONDS);
     struct civil_date date = civil_from_days(days);
 
-    memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", HTTP_DATE_BYTES);
+    static const char pattern[] = "Sun, 06 Nov 1994 08:49:37 GMT";
+    _Static_assert(sizeof(pattern) - 1 == HTTP_DATE_BYTES, "the length of an IMF-fixdate");
+    memcpy(out, pattern, HTTP_DATE_BYTES);
     memcpy(out, day_names + (days + 4) % 7 * 3, 3); /* 1 January 1970 was a Thursday */
     two_digits(out + 5, date.day);
     memcpy(out + 8, month_names + date.month_from_march * 3, 3);

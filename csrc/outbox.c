@@ -5,7 +5,6 @@
 #include <string.h>
 
 enum {
-    OWN_BYTES_MIN = 1024,
     SEND_BYTES_MAX = 1 << 30 /* of one block or file in one call: kernels cut at 2 GiB, and a call cut so
                                 must not look like a full socket */
 };
@@ -150,56 +149,15 @@ bool outbox_keep(struct outbox *box)
         forget_bytes(box);
         return true;
     }
-    size_t cap = len < OWN_BYTES_MIN ? OWN_BYTES_MIN : len;
-    char *bytes = malloc(cap);
+    char *bytes = malloc(len);
     if (bytes == NULL)
         return false;
     memcpy(bytes, box->bytes + box->start, len);
     box->bytes = bytes;
     box->start = 0;
-    box->end = len;
-    box->cap = cap;
+    box->end = box->cap = len; /* nothing is added to it: it is sent, then there is scratch again */
     box->owned = true;
     return true;
-}
-
-/* Everything up to cap moves, for octets behind `end` count too. */
-static void move_to_front(struct outbox *box)
-{
-    if (box->start == 0)
-        return;
-    memmove(box->bytes, box->bytes + box->start, box->cap - box->start);
-    box->end -= box->start;
-    box->start = 0;
-}
-
-static bool grow(struct outbox *box, size_t needed, size_t bytes_max)
-{
-    size_t cap = at_most(box->cap < OWN_BYTES_MIN / 2 ? OWN_BYTES_MIN : box->cap * 2, bytes_max);
-    cap = cap < needed ? needed : cap;
-    char *bytes = realloc(box->bytes, cap);
-    if (bytes == NULL)
-        return false;
-    box->bytes = bytes;
-    box->cap = cap;
-    box->owned = true;
-    return true;
-}
-
-bool outbox_reserve(struct outbox *box, size_t more, size_t bytes_max)
-{
-    size_t held = box->end - box->start;
-    if (!box->owned && box->bytes != NULL)
-        return box->cap - box->end >= more;
-    if (held > bytes_max || more > bytes_max - held)
-        return false;
-    if (box->cap - box->end >= more)
-        return true;
-    /* moving alone is enough, and copies no more than was sent since the last move, or growing is over */
-    bool is_cheap = box->start >= box->cap - box->start || box->cap >= bytes_max;
-    bool move_only = is_cheap && box->cap - held >= more;
-    move_to_front(box);
-    return move_only || grow(box, held + more, bytes_max);
 }
 
 void outbox_free(struct outbox *box)

@@ -19,7 +19,8 @@
 enum {
     OUTBOX_TAIL_BYTES = 16,
     OUTBOX_FILE_TURN_BYTES = 4 << 20 /* of a file in one flush: a reader as fast as the disk must not keep the
-                                        others waiting, so the flush says SOCK_AGAIN and the poller, asked anew, reports room */
+                                        others waiting, so the flush says SOCK_AGAIN and the poller, asked
+                                        anew, reports room */
 };
 
 struct outbox {
@@ -52,10 +53,6 @@ enum sock_status outbox_flush(struct outbox *box, int fd);
 void outbox_rewind(struct outbox *box);
 /* The scratch goes away: copy what is unsent into memory of our own. false: out of memory. */
 bool outbox_keep(struct outbox *box);
-/* Room for `more` octets behind `end`; an owned outbox grows until unsent and new octets together are
- * bytes_max, one without memory gets its own, a borrowed one never grows.  Octets behind `end` stay behind
- * `end`, but both may move: take bytes + end anew.  false: no room, or out of memory; what was there is still there. */
-bool outbox_reserve(struct outbox *box, size_t more, size_t bytes_max);
 void outbox_free(struct outbox *box);
 
 #endif

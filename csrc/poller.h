@@ -8,8 +8,9 @@
  *       A reset or a pending socket error is reported as READ, WRITE and HANGUP together, so that whatever
  *       the loop was waiting for is tried and fails.
  * Owner: the loop.  Tags are the caller's (64 bits) and come back with the event; all but POLLER_TAG_RESERVED.
- * Lock: poller_wait may be called without the interpreter lock, by one thread at a time; poller_wake by any
- *       thread and from a signal handler.
+ * Lock: poller_wait may be called without the interpreter lock, by one thread at a time.  Meanwhile other threads
+ *       may add, arm and remove, each descriptor one thread at a time: a wait that has begun heeds it, or ends
+ *       without events.  poller_wake may be called by any thread and from a signal handler.
  * On error: 0 or -1 with errno; poller_wait treats EINTR as "no events".
  */
 #ifndef HEADRACE_POLLER_H

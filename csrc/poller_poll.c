@@ -1,5 +1,9 @@
 /* poll(2): what every system has.  It knows levels only, so an interest is forgotten once it was reported,
- * and poller_arm brings it back; listeners keep theirs. */
+ * and poller_arm brings it back; listeners keep theirs.
+ *
+ * The system keeps no set that other threads could change while one waits, as epoll and kqueue do.  So the one that
+ * waits takes a copy of the set, and a change meanwhile wakes it, without any event: the wait that follows is for the
+ * changed set.  A removed descriptor has to leave poll(2) too, which would keep its socket open after close(2). */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* POLLRDHUP */
 #endif
@@ -9,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,13 +30,23 @@ struct entry {
     bool is_listener;
 };
 
+/* What poll(2) looks at, without the lock.  Only poller_wait uses it. */
+struct asked {
+    struct pollfd *polled;
+    uint64_t *tags; /* beside polled */
+    int count, cap;
+    int scan_from; /* where the next report begins, so that a full array of events starves nobody */
+};
+
 struct poll_poller {
     struct poller base;
     int wake[2];
+    struct asked asked;
+    pthread_mutex_t lock; /* of what follows; never held while poll(2) waits */
+    bool must_be_told; /* a thread waits for the set as it was */
     struct pollfd *polled; /* [0] is the wake pipe; .fd is ~fd when there is nothing to watch for */
     struct entry *entries; /* beside polled */
     int count, cap;
-    int scan_from; /* where the next report begins, so that a full array of events starves nobody */
     int *index_of; /* by descriptor; NOWHERE */
     int index_cap;
 };
@@ -108,12 +123,53 @@ static int add(struct poll_poller *self, int fd, uint64_t tag, short events, boo
     return 0;
 }
 
+static int arm(struct poll_poller *self, int fd, uint64_t tag, uint32_t interest)
+{
+    int i = find(self, fd);
+    if (i == NOWHERE)
+        return -1;
+    self->entries[i].tag = tag;
+    self->polled[i].fd = fd;
+    int events = (interest & POLLER_READ ? POLLIN : 0) | (interest & POLLER_WRITE ? POLLOUT : 0);
+    self->polled[i].events |= (short)events;
+    return 0;
+}
+
+static int forget(struct poll_poller *self, int fd)
+{
+    int i = find(self, fd);
+    if (i == NOWHERE)
+        return -1;
+    int last = --self->count;
+    self->polled[i] = self->polled[last];
+    self->entries[i] = self->entries[last];
+    self->index_of[fd_at(self, i)] = i;
+    self->index_of[fd] = NOWHERE;
+    return 0;
+}
+
 /* ---- the operations ---- */
+
+/* The lock is left with the result of a change, and whoever waits takes notice of it. */
+static int changed(struct poll_poller *self, int result)
+{
+    int error = errno;
+    if (result == 0 && self->must_be_told) {
+        self->must_be_told = false;
+        wake_pipe_write(self->wake);
+    }
+    pthread_mutex_unlock(&self->lock);
+    errno = error;
+    return result;
+}
 
 static void poll_destroy(struct poller *p)
 {
     struct poll_poller *self = self_of(p);
     wake_pipe_close(self->wake);
+    pthread_mutex_destroy(&self->lock);
+    free(self->asked.polled);
+    free(self->asked.tags);
     free(self->polled);
     free(self->entries);
     free(self->index_of);
@@ -126,6 +182,12 @@ static struct poller *poll_make(void)
     if (self == NULL)
         return NULL;
     self->base.ops = &poller_poll_ops;
+    int error = pthread_mutex_init(&self->lock, NULL);
+    if (error != 0) {
+        free(self);
+        errno = error;
+        return NULL;
+    }
     if (wake_pipe_open(self->wake) < 0 || add(self, self->wake[0], POLLER_TAG_RESERVED, POLLIN, true) < 0) {
         poll_destroy(&self->base);
         return NULL;
@@ -135,40 +197,31 @@ static struct poller *poll_make(void)
 
 static int poll_add_listener(struct poller *p, int fd, uint64_t tag)
 {
-    return add(self_of(p), fd, tag, POLLIN, true);
+    struct poll_poller *self = self_of(p);
+    pthread_mutex_lock(&self->lock);
+    return changed(self, add(self, fd, tag, POLLIN, true));
 }
 
 static int poll_add_connection(struct poller *p, int fd, uint64_t tag)
 {
-    return add(self_of(p), fd, tag, POLLIN | HANGUP, false);
+    struct poll_poller *self = self_of(p);
+    pthread_mutex_lock(&self->lock);
+    return changed(self, add(self, fd, tag, POLLIN | HANGUP, false));
 }
 
 /* A hangup is reported once and not armed again: it stays true for ever. */
 static int poll_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest)
 {
     struct poll_poller *self = self_of(p);
-    int i = find(self, fd);
-    if (i == NOWHERE)
-        return -1;
-    self->entries[i].tag = tag;
-    self->polled[i].fd = fd;
-    int events = (interest & POLLER_READ ? POLLIN : 0) | (interest & POLLER_WRITE ? POLLOUT : 0);
-    self->polled[i].events |= (short)events;
-    return 0;
+    pthread_mutex_lock(&self->lock);
+    return changed(self, arm(self, fd, tag, interest));
 }
 
 static int poll_remove(struct poller *p, int fd)
 {
     struct poll_poller *self = self_of(p);
-    int i = find(self, fd);
-    if (i == NOWHERE)
-        return -1;
-    int last = --self->count;
-    self->polled[i] = self->polled[last];
-    self->entries[i] = self->entries[last];
-    self->index_of[fd_at(self, i)] = i;
-    self->index_of[fd] = NOWHERE;
-    return 0;
+    pthread_mutex_lock(&self->lock);
+    return changed(self, forget(self, fd));
 }
 
 static uint32_t flags_of(short revents)
@@ -190,38 +243,81 @@ static void disarm_reported(struct pollfd *polled, short revents)
         polled->fd = ~polled->fd;
 }
 
+/* Copy the set; the lock is held. */
+static int ask(struct poll_poller *self)
+{
+    struct asked *asked = &self->asked;
+    if (asked->cap < self->cap) {
+        struct pollfd *polled = realloc(asked->polled, (size_t)self->cap * sizeof(*polled));
+        if (polled == NULL)
+            return -1;
+        asked->polled = polled;
+        uint64_t *tags = realloc(asked->tags, (size_t)self->cap * sizeof(*tags));
+        if (tags == NULL)
+            return -1;
+        asked->tags = tags;
+        asked->cap = self->cap;
+    }
+    memcpy(asked->polled, self->polled, (size_t)self->count * sizeof(*asked->polled));
+    for (int i = 0; i < self->count; i++)
+        asked->tags[i] = self->entries[i].tag;
+    asked->count = self->count;
+    return 0;
+}
+
+/* Where that which was asked for stands now; NOWHERE when it was removed meanwhile, though its descriptor may have come
+ * back under another tag.  Nothing is lost then: what has an interest still will be asked for again. */
+static int still_at(const struct poll_poller *self, int fd, uint64_t tag)
+{
+    int i = find(self, fd);
+    return i != NOWHERE && self->entries[i].tag == tag ? i : NOWHERE;
+}
+
 static int collect(struct poll_poller *self, struct poller_event *events, int max, int ready)
 {
+    struct asked *asked = &self->asked;
     int count = 0;
-    int at = self->scan_from < self->count ? self->scan_from : 0;
-    for (int scanned = 0; scanned < self->count && count < max && ready > 0; scanned++) {
-        int i = at;
-        at = at + 1 < self->count ? at + 1 : 0;
-        struct pollfd *polled = &self->polled[i];
-        short revents = polled->revents;
-        if (revents == 0)
+    int at = asked->scan_from < asked->count ? asked->scan_from : 0;
+    for (int scanned = 0; scanned < asked->count && count < max && ready > 0; scanned++) {
+        const struct pollfd *found = &asked->polled[at];
+        uint64_t tag = asked->tags[at];
+        bool is_wake = at == WAKE_ENTRY;
+        at = at + 1 < asked->count ? at + 1 : 0;
+        if (found->revents == 0)
             continue;
         ready--;
-        polled->revents = 0;
-        if (i == WAKE_ENTRY) {
+        if (is_wake) {
             wake_pipe_drain(self->wake);
             continue;
         }
-        events[count++] = (struct poller_event){self->entries[i].tag, flags_of(revents)};
+        int i = still_at(self, found->fd, tag);
+        if (i == NOWHERE)
+            continue;
+        events[count++] = (struct poller_event){tag, flags_of(found->revents)};
         if (!self->entries[i].is_listener)
-            disarm_reported(polled, revents);
+            disarm_reported(&self->polled[i], found->revents);
     }
-    self->scan_from = at;
+    asked->scan_from = at;
     return count;
 }
 
 static int poll_wait_events(struct poller *p, struct poller_event *events, int max, int timeout_ms)
 {
     struct poll_poller *self = self_of(p);
-    int ready = poll(self->polled, (nfds_t)self->count, timeout_ms);
-    if (ready < 0)
-        return errno == EINTR ? 0 : -1;
-    return collect(self, events, max, ready);
+    pthread_mutex_lock(&self->lock);
+    int result = ask(self);
+    self->must_be_told = result == 0;
+    pthread_mutex_unlock(&self->lock);
+    if (result < 0)
+        return -1;
+    int ready = poll(self->asked.polled, (nfds_t)self->asked.count, timeout_ms);
+    int error = errno;
+    pthread_mutex_lock(&self->lock);
+    self->must_be_told = false;
+    int count = ready > 0 ? collect(self, events, max, ready) : 0;
+    pthread_mutex_unlock(&self->lock);
+    errno = error;
+    return ready < 0 && error != EINTR ? -1 : count;
 }
 
 static void poll_wake(struct poller *p)

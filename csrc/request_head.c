@@ -46,6 +46,21 @@ static const struct variant *variant_find(enum request_lines_variant wanted)
 /* NULL until the first request.  Two threads may both find and store the same answer. */
 static const struct variant *variant_in_use;
 
+const char *request_head_variant(void)
+{
+    const struct variant *found = variant_find(REQUEST_LINES_BEST);
+#ifdef HEADRACE_HAS_AVX2
+    if (found == &avx2)
+        return "AVX2";
+#endif
+#ifdef HEADRACE_HAS_NEON
+    if (found == &neon)
+        return "NEON";
+#endif
+    (void)found;
+    return "plain C";
+}
+
 bool request_lines_use(enum request_lines_variant wanted)
 {
     const struct variant *found = variant_find(wanted);
@@ -90,18 +105,19 @@ enum head_status request_line_leave(struct request_head *head, const struct head
 
 /* ---- the complete request line ---- */
 
-static bool method_is(const struct request_head *head, const char *buf, const char *name, size_t len)
+static bool method_is_octets(const struct request_head *head, const char *buf, const char *name, size_t len)
 {
     return head->method_len == len && memcmp(buf + head->method_at, name, len) == 0;
 }
 
-/* The length of "http://" or "https://", case-insensitive (RFC 3986 §3.1), at the start of the target; else
- * 0. */
+#define METHOD_IS(head, buf, literal) method_is_octets(head, buf, literal, TEXT_BYTES(literal))
+
+/* The length of "http://" or "https://", case-insensitive (RFC 3986 §3.1), at the start of the target; else 0. */
 static size_t scheme_length(const char *at, size_t len)
 {
-    if (len >= 7 && chars_equal_ignoring_case(at, "http://", 7))
-        return 7;
-    return len >= 8 && chars_equal_ignoring_case(at, "https://", 8) ? 8 : 0;
+    if (CHARS_BEGIN_WITH(at, len, "http://"))
+        return TEXT_BYTES("http://");
+    return CHARS_BEGIN_WITH(at, len, "https://") ? TEXT_BYTES("https://") : 0;
 }
 
 /* RFC 9112 §3.2.2.  On entry path_at and path_len span everything before "?". */
@@ -130,7 +146,7 @@ static bool absolute_form_split(struct request_head *head, const char *buf)
 /* RFC 9112 §3.2.4.  The path is empty then. */
 static bool asterisk_form_take(struct request_head *head, const char *buf)
 {
-    if (head->target_len != 1 || buf[head->target_at] != '*' || !method_is(head, buf, "OPTIONS", 7))
+    if (head->target_len != 1 || buf[head->target_at] != '*' || !METHOD_IS(head, buf, "OPTIONS"))
         return false;
     head->form = TARGET_ASTERISK;
     head->path_at = head->target_at + 1;
@@ -143,9 +159,9 @@ enum head_status request_line_finish(struct request_head *head, const char *buf,
     if (major_minor != 11 && major_minor != 10)
         return refuse(head, REQUEST_VERSION_UNSUPPORTED);
     head->minor_version = (uint8_t)(major_minor - 10);
-    if (method_is(head, buf, "CONNECT", 7)) /* before its authority-form is looked at */
+    if (METHOD_IS(head, buf, "CONNECT")) /* before its authority-form is looked at */
         return refuse(head, REQUEST_METHOD_UNSUPPORTED);
-    head->method_is_head = method_is(head, buf, "HEAD", 4);
+    head->method_is_head = METHOD_IS(head, buf, "HEAD");
     head->form = TARGET_ORIGIN;
     head->authority_at = head->authority_len = 0;
     if (buf[head->target_at] != '/' && !asterisk_form_take(head, buf) && !absolute_form_split(head, buf))

@@ -44,11 +44,12 @@ enum request_error {
     REQUEST_CONTENT_TYPE_REPEATED, /* RFC 9110 §8.3: one media type */
     REQUEST_CONNECTION_INVALID,  /* not a list of tokens, RFC 9110 §7.6.1 */
     REQUEST_EXPECTATION_FAILED,  /* anything but 100-continue, RFC 9110 §10.1.1 */
+    REQUEST_FORWARDED_INVALID,   /* what a trusted proxy says of the client breaks the grammar, RFC 7239 §4 */
     /* framing, RFC 9112 §6 */
     REQUEST_CONTENT_LENGTH_INVALID,
     REQUEST_CONTENT_LENGTH_REPEATED,
     REQUEST_TRANSFER_CODING_INVALID,     /* malformed, doubled, or chunked not last */
-    REQUEST_TRANSFER_CODING_UNSUPPORTED, /* a coding that is not chunked */
+    REQUEST_TRANSFER_CODING_UNSUPPORTED, /* another one before chunked */
     REQUEST_FRAMING_CONFLICT,            /* Transfer-Encoding with Content-Length, §6.3 step 3 */
     REQUEST_TRANSFER_CODING_ON_1_0,
     REQUEST_BODY_TOO_LONG,
@@ -60,9 +61,11 @@ enum request_error {
     REQUEST_TRAILER_INVALID,
     REQUEST_TRAILERS_TOO_LONG,
     /* found by the loop, not by a parser */
+    REQUEST_READ_IN_TWO_WAYS, /* --referee: llhttp does not read the head as we do, §11.2 */
     REQUEST_HEAD_TIMEOUT,
     REQUEST_BODY_TIMEOUT,
     REQUEST_NO_ROOM_FOR_BODY, /* the worker's totals for bodies in memory and in files are used up */
+    REQUEST_QUEUED_TOO_LONG,  /* --queue-deadline */
     REQUEST_APPLICATION_FAILED,
     REQUEST_ERROR_COUNT
 };
@@ -131,5 +134,8 @@ enum head_status request_line_parse(struct request_head *head, const char *buf, 
  * empty line. */
 enum head_status request_fields_parse(struct request_head *head, const char *buf, size_t len,
                                       const struct head_limits *limits);
+
+/* Which scanner this build uses on this processor: "AVX2", "NEON" or "plain C".  Static. */
+const char *request_head_variant(void);
 
 #endif

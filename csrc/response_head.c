@@ -216,7 +216,7 @@ static ALWAYS_INLINE bool is_name(const char *at, const char *lower, size_t len)
     return middle && same_8(at, lower) && same_8(at + len - 8, lower + len - 8);
 }
 
-#define IS_NAME(at, lower) is_name(at, lower, sizeof(lower) - 1)
+#define IS_NAME(at, lower) is_name(at, lower, TEXT_BYTES(lower))
 
 static ALWAYS_INLINE enum response_field when(bool is_it, enum response_field id)
 {
@@ -227,7 +227,7 @@ enum response_field response_field_id(const char *name, size_t len)
 {
     switch (len) {
     case 2:
-        return when(chars_equal_ignoring_case(name, "te", 2), RESPONSE_FIELD_HOP_BY_HOP);
+        return when(CHARS_ARE(name, len, "te"), RESPONSE_FIELD_HOP_BY_HOP);
     case 4:
         return when(IS_NAME(name, "date"), RESPONSE_FIELD_DATE);
     case 6:
@@ -273,14 +273,15 @@ static bool status_code_parse(const char *status, size_t len, int *code)
 
 enum head_write response_status_write(struct head_writer *w, const char *status, size_t len, int *code)
 {
-    enum { VERSION_BYTES = 9 };
+    static const char version[] = "HTTP/1.1 ";
+    enum { VERSION_BYTES = TEXT_BYTES(version) };
     int parsed;
     if (!status_code_parse(status, len, &parsed))
         return HEAD_WRITE_STATUS_INVALID;
     if (!fits(w, len, 0, VERSION_BYTES + 2))
         return HEAD_WRITE_FULL;
     char *out = w->at + w->len;
-    memcpy(out, "HTTP/1.1 ", VERSION_BYTES);
+    memcpy(out, version, VERSION_BYTES);
     if (!copy_value(out + VERSION_BYTES, status, len)) /* a reason-phrase has the octets of a value */
         return HEAD_WRITE_STATUS_INVALID;
     memcpy(out + VERSION_BYTES + len, "\r\n", 2);
@@ -317,12 +318,13 @@ static size_t decimal_digits(uint64_t n)
 
 enum head_write response_content_length_write(struct head_writer *w, uint64_t n)
 {
-    enum { NAME_BYTES = 16 };
+    static const char name[] = "Content-Length: ";
+    enum { NAME_BYTES = TEXT_BYTES(name) };
     size_t digits = decimal_digits(n);
     if (!fits(w, digits, 0, NAME_BYTES + 2))
         return HEAD_WRITE_FULL;
     char *out = w->at + w->len;
-    memcpy(out, "Content-Length: ", NAME_BYTES);
+    memcpy(out, name, NAME_BYTES);
     for (size_t i = digits; i > 0; i--, n /= 10)
         out[NAME_BYTES + i - 1] = (char)('0' + n % 10);
     memcpy(out + NAME_BYTES + digits, "\r\n", 2);

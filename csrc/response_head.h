@@ -31,6 +31,17 @@ enum response_field {
                                  TE, Trailer(s), Transfer-Encoding, Upgrade: PEP 3333, "Other HTTP Features" */
 };
 
+/* Texts that the server sends as they are. */
+#define RESPONSE_SERVER_LINE "Server: headrace\r\n"
+#define RESPONSE_CONTINUE "HTTP/1.1 100 Continue\r\n\r\n" /* RFC 9110 §15.2.1 */
+#define RESPONSE_EARLY_HINTS_LINE "HTTP/1.1 103 Early Hints\r\n" /* RFC 8297 §2 */
+
+enum {
+    RESPONSE_SERVER_LINE_BYTES = sizeof(RESPONSE_SERVER_LINE) - 1,
+    RESPONSE_CONTINUE_BYTES = sizeof(RESPONSE_CONTINUE) - 1,
+    RESPONSE_EARLY_HINTS_LINE_BYTES = sizeof(RESPONSE_EARLY_HINTS_LINE) - 1
+};
+
 struct head_writer {
     char *at;
     size_t len; /* octets written */

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -349,6 +348,13 @@ enum sock_status sock_sendfile(int fd, int file_fd, int64_t *offset, size_t len,
 
 /* ---- the rest ---- */
 
+void sock_unblock(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 void sock_shutdown_write(int fd)
 {
     (void)shutdown(fd, SHUT_WR); /* ENOTCONN: the peer was faster */
@@ -358,6 +364,15 @@ void sock_reset_on_close(int fd)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void sock_abort(int fd)
+{
+    struct sockaddr nowhere;
+    memset(&nowhere, 0, sizeof(nowhere));
+    nowhere.sa_family = AF_UNSPEC;
+    if (connect(fd, &nowhere, sizeof(nowhere)) < 0)
+        (void)shutdown(fd, SHUT_RDWR);
 }
 
 /* Not retried on EINTR: on Linux and most others the descriptor is gone then, and perhaps somebody else's. */
@@ -392,6 +407,22 @@ static int poll_one(struct pollfd *entry, int timeout_ms)
     }
 }
 
+#ifdef POLLRDHUP
+enum { PEER_SHUT_DOWN = POLLRDHUP };
+#else
+enum { PEER_SHUT_DOWN = 0 }; /* the caller knows of a half-close from the poller */
+#endif
+
+enum sock_status sock_look(int fd)
+{
+    struct pollfd entry = {.fd = fd, .events = PEER_SHUT_DOWN, .revents = 0};
+    if (poll_one(&entry, 0) <= 0)
+        return SOCK_OK;
+    if (entry.revents & (POLLERR | POLLHUP | POLLNVAL))
+        return SOCK_BROKEN;
+    return entry.revents & PEER_SHUT_DOWN ? SOCK_EOF : SOCK_OK;
+}
+
 enum sock_status sock_wait(int fd, bool for_write, int timeout_ms)
 {
     struct pollfd entry = {.fd = fd, .events = for_write ? POLLOUT : POLLIN, .revents = 0};
@@ -401,13 +432,4 @@ enum sock_status sock_wait(int fd, bool for_write, int timeout_ms)
     if (n == 0)
         return SOCK_AGAIN;
     return entry.revents & (POLLERR | POLLNVAL) ? SOCK_BROKEN : SOCK_OK;
-}
-
-void sock_defer_accept(int listener, int seconds)
-{
-#ifdef TCP_DEFER_ACCEPT
-    (void)setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
-#else
-    (void)listener, (void)seconds;
-#endif
 }

@@ -8,39 +8,26 @@ How: `tests/wire.py` gives every octet that it sends to a `Witness`, which cuts 
 reading of the framing, with a fresh parser for each head.  The `serve` fixture records the environ of each call of the
 application, and `disagreements()` compares the two when the server has stopped.
 
-Exceptions, where we accept what strict llhttp does not (nothing else is excused):
+Exceptions: those of headrace.referee.DIFFERENCES (docs/referee.md has them in words), and in bodies
 
- 1. Methods.  llhttp knows a fixed list; RFC 9110 §9.1 allows any token.  The head is judged with POST in its place.
- 2. Upgrade.  llhttp ends HTTP at such a head; we ignore Upgrade (RFC 9110 §7.8) and go on.  The body is then judged
-    with a head without the field.
- 3. A tab behind the value of Transfer-Encoding.  RFC 9112 §5 says that it is no part of the value; llhttp knows that of
-    spaces only ("chunked\\t" is another coding to it).  The head is judged without it.
- 4. Framing fields in a trailer section.  llhttp applies them to the message; RFC 9110 §6.5.1 lets nothing come of them,
+    Framing fields in a trailer section.  llhttp applies them to the message; RFC 9110 §6.5.1 lets nothing come of them,
     and we drop every trailer field.  Their names are changed before llhttp sees them.
+
+Nothing else is excused.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import httptools
 
-#: What llhttp takes for HTTP/1.x; everything else is exception 1.
-METHODS_OF_LLHTTP = frozenset(
-    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
-    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
-    b"UNLINK QUERY".split()
-)
+from headrace import referee
 
 #: Nothing that a test sends as one head is longer; a longer one is not kept, and judged as refused.
 HEAD_BYTES_MAX = 1 << 20
 CHUNK_LINE_BYTES_MAX = 1 << 16  # data may come in longer "lines", and is handed on in pieces
-
-
-_TAB_BEHIND_CODING = re.compile(rb"(\r\nTransfer-Encoding:[^\r\n]*?)[ \t]*\t[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,27 +44,13 @@ class Head:
 
 
 class _Parser:
-    """One head, and perhaps its chunked body, through llhttp."""
+    """One head, and its chunked body, through llhttp."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
-        self._target = b""
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._head_complete = False
         self._at_size_line = False
         self._in_trailer = False
         self.complete = False
-        self.upgrade = False
-
-    def on_url(self, part: bytes) -> None:
-        self._target += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._head_complete:  # afterwards they are trailer fields
-            self._fields.append((name, value.strip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self._head_complete = True
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -86,7 +59,7 @@ class _Parser:
         self._at_size_line = True
 
     def feed_line(self, line: bytes) -> bool:
-        """The same with a line of a chunked body."""
+        """A line of a chunked body.  False: llhttp refuses it."""
         if self._in_trailer and line.lower().startswith((b"content-length:", b"transfer-encoding:")):
             line = b"x-" + line
         self._at_size_line = False
@@ -99,36 +72,41 @@ class _Parser:
         """False: llhttp refuses them."""
         try:
             self._parser.feed_data(octets)
-        except httptools.HttpParserUpgrade:
-            self.upgrade = True
         except httptools.HttpParserError:
             return False
         return True
 
-    def head(self) -> Head | None:
-        if not self._head_complete:
-            return None
-        version = "HTTP/" + self._parser.get_http_version()
-        return Head(self._parser.get_method(), self._target, version, tuple(self._fields))
+
+#: What stands in the place of a field that llhttp would make more of than a field: see referee.DIFFERENCES.
+_STAND_INS = {b"X-upgrade": b"upgrade", b"X-proxy-connection": b"proxy-connection"}
 
 
-def read_head(octets: bytes) -> tuple[Head | None, _Parser]:
-    """One whole head, to its empty line.  None: llhttp refuses it."""
+def as_llhttp_wants_it(octets: bytes) -> bytes:
+    """A head with all of referee.DIFFERENCES allowed for."""
     method = octets.lstrip(b"\r\n").split(b" ", 1)[0]
-    at = octets.find(method)
-    if method not in METHODS_OF_LLHTTP:
-        octets = octets[:at] + b"POST" + octets[at + len(method) :]
-    octets = _TAB_BEHIND_CODING.sub(rb"\1", octets)
+    return referee.allow_for_differences(octets, referee.Head(method, b"", "", [], False))[0]
+
+
+def read_head(octets: bytes) -> Head | None:
+    """One whole head, to its empty line.  None: llhttp refuses it."""
+    try:
+        head = referee.read(octets)
+    except referee.Refused:
+        try:
+            head = referee.read(as_llhttp_wants_it(octets))
+        except referee.Refused:
+            return None
+    method = octets.lstrip(b"\r\n").split(b" ", 1)[0]
+    names = [_STAND_INS.get(name, name) for name in head.fields[::2]]
+    values = [value.strip(b" \t") for value in head.fields[1::2]]
+    return Head(method, head.target, "HTTP/" + head.version, tuple(zip(names, values)))
+
+
+def chunks_behind(octets: bytes) -> _Parser:
+    """A parser that has taken this head, and waits for its first chunk."""
     parser = _Parser()
-    accepted = parser.feed(octets)
-    head = parser.head() if accepted else None
-    if head is not None:
-        head = dataclasses.replace(head, method=method)
-    if head is not None and parser.upgrade:
-        lines = octets.split(b"\r\n")
-        parser = _Parser()
-        parser.feed(b"\r\n".join(line for line in lines if not line.lower().startswith(b"upgrade:")))
-    return head, parser
+    parser.feed(as_llhttp_wants_it(octets))
+    return parser
 
 
 @dataclass
@@ -176,16 +154,15 @@ class Witness:
         self._at = end + 4
         if self._again is not None and self._again[0] == octets:
             head: Head | None = self._again[1]
-            parser = None
         else:
-            head, parser = read_head(octets)
+            head = read_head(octets)
         self.heads.append(head)
         if head is None:
             self._ended = True
             return False
         self._again = (octets, head)
         if head.first(b"transfer-encoding") is not None:
-            self._chunks = parser or read_head(octets)[1]
+            self._chunks = chunks_behind(octets)
         elif (length := head.first(b"content-length")) is not None:
             self._skip_bytes = int(length)
         return True

@@ -147,8 +147,8 @@ class TestReferee:
         with running.connect() as client:
             client.exchange(verdict.GOOD)
             client.witness.heads[0] = None
-            assert referee.disagreements(running.environs, running.witnesses) != []
-            running.environs.clear()
+            assert referee.disagreements(running.as_sent, running.witnesses) != []
+            running.as_sent.clear()
 
 
 class TestChecks:

@@ -62,6 +62,23 @@ def wait_until(condition: Callable[[], T], what: str = "the condition", seconds:
     return result
 
 
+def wait_until_still(value: Callable[[], T], what: str = "the value", still_s: float = 0.1) -> T:
+    """Wait until value() has stayed the same for this long, and return it.
+
+    For what ends without a word, such as an iteration that waits for its client: that another client has been answered
+    says nothing of what the threads beside it are doing.
+    """
+    until = time.monotonic() + PATIENCE_S
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < still_s:
+        time.sleep(0.005)
+        if (present := value()) != last:
+            last, since = present, time.monotonic()
+        if time.monotonic() > until:
+            raise AssertionError(f"{what} still changed after {PATIENCE_S:g} s")
+    return last
+
+
 def cut_up(message: bytes, cut: str | int) -> list[bytes]:
     """The message in pieces: "whole", "lines" (each with its end), "octets", or a number as seed for random cuts."""
     if cut == "whole":
@@ -137,11 +154,19 @@ class Client:
         records."""
         self.is_unix = isinstance(address, str)
         self.timeout = timeout
-        self.sock = socket.socket(socket.AF_UNIX if self.is_unix else socket.AF_INET)
+        if isinstance(address, str):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.sock = socket.socket(family)
         if receive_buffer_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.sock.settimeout(timeout)
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except OSError:
+            self.sock.close()
+            raise
         self.witness = Witness()
         self._watched = watched
         if not self.is_unix:

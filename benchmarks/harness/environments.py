@@ -54,7 +54,7 @@ def install(python: Path, requirement: str) -> bool:
 def setup(folder: Path, newer_python: str | None) -> None:
     """Three venvs: headrace (from this source tree), peers, and weft on CPython 3.12 or newer."""
     headrace = make_venv(sys.executable, folder / "headrace")
-    for requirement in [str(BENCHMARKS.parent), *required(*FRAMEWORKS)]:
+    for requirement in [f"{BENCHMARKS.parent}[referee]", *required(*FRAMEWORKS)]:
         install(headrace, requirement)
     peers = make_venv(sys.executable, folder / "peers")
     for requirement in required():

@@ -23,6 +23,7 @@ class Load:
 
     requests: int
     duration_s: float
+    p50_ms: float
     p99_ms: float
     errors: dict[str, int]
 
@@ -36,6 +37,7 @@ class Round:
     requests_per_s: float
     p99_ms: float
     busy: float  # share of the server's core that its tree used
+    p50_ms: float
 
     @property
     def cpu_us(self) -> float:
@@ -62,7 +64,21 @@ def run_wrk(port: int, workload: Workload, bench: Bench, connections: int, secon
     if not lines:
         raise LoadFailed((done.stderr or done.stdout)[-400:])
     counted = json.loads(lines[-1])
-    return Load(counted["requests"], counted["duration_us"] / 1e6, counted["p99_us"] / 1e3, counted["errors"])
+    return Load(
+        counted["requests"],
+        counted["duration_us"] / 1e6,
+        counted["p50_us"] / 1e3,
+        counted["p99_us"] / 1e3,
+        counted["errors"],
+    )
+
+
+def answered(load: Load) -> Load:
+    """The same load; raises LoadFailed when an answer failed, or none came."""
+    failed = {name: count for name, count in load.errors.items() if count}
+    if failed or not load.requests:
+        raise LoadFailed(f"{load.requests} requests, errors {failed}")
+    return load
 
 
 def measure(running: Running, workload: Workload, bench: Bench, connections: int, seconds: float) -> Round:
@@ -71,13 +87,12 @@ def measure(running: Running, workload: Workload, bench: Bench, connections: int
     before = running.cpu()
     load = run_wrk(running.port, workload, bench, connections, seconds)
     used = running.cpu() - before
-    failed = {name: count for name, count in load.errors.items() if count}
-    if failed or not load.requests:
-        raise LoadFailed(f"{load.requests} requests, errors {failed}")
+    answered(load)
     return Round(
         used.user_s / load.requests * 1e6,
         used.system_s / load.requests * 1e6,
         load.requests / load.duration_s,
         load.p99_ms,
         (used.user_s + used.system_s) / load.duration_s,
+        load.p50_ms,
     )

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.servers import Server, Venvs, environment
@@ -138,6 +138,12 @@ class Bench:
     folder: Path  # the servers' working directory and logs
     server_core: int
     client_core: int
+    server_cores: str = ""  # as taskset takes them; "": the server's core
+
+    @property
+    def both_cores(self) -> Bench:
+        """The same, with the server on the client's core as well: what several bring cannot be seen on one."""
+        return replace(self, server_cores=f"{self.server_core},{self.client_core}")
 
 
 @contextmanager
@@ -146,17 +152,19 @@ def serving(
     app: str,
     bench: Bench,
     *,
+    threads: int = 1,
+    more: Sequence[str] = (),
     under: Sequence[str] = (),
     patience_s: float = READY_S,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
-    """Runs `server` with `app` on the server's core, and perhaps `under` a program with its arguments.
+    """Runs `server` with `app` on the server's core, with `more` arguments, and perhaps `under` a program.
 
     Raises servers.Missing or StartFailed.
     """
     port = free_port()
-    command = ["taskset", "-c", str(bench.server_core), *under]
-    command += bench.venvs.command(server, app, HOST, port)
+    command = ["taskset", "-c", bench.server_cores or str(bench.server_core), *under]
+    command += [*bench.venvs.command(server, app, HOST, port, threads), *more]
     log = bench.folder / f"{server.name}.{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -106,16 +106,14 @@ def summary(results: Results) -> list[str]:
     return table(("server", *workloads), rows)
 
 
-def heading(results: Results) -> list[str]:
-    settings, machine = results.settings, results.machine
-    lines = [
-        f"{settings['date']}; {machine['processor']}; {machine['system']}; TCP congestion control "
-        f"{machine['tcp_congestion_control']}.",
-        f"{settings['rounds']} turns of {settings['seconds']} s, {settings['connections']} connections, "
-        f"one process and one thread on one core, wrk on another.",
-        "",
-    ]
-    for server, found in results.versions.items():
+def machine_line(date: str, machine: dict[str, str]) -> str:
+    congestion = machine["tcp_congestion_control"]
+    return f"{date}; {machine['processor']}; {machine['system']}; TCP congestion control {congestion}."
+
+
+def version_lines(versions: dict[str, dict[str, str]]) -> list[str]:
+    lines = []
+    for server, found in versions.items():
         version = found.get(SERVERS[server].package, "")
         note = SERVERS[server].note
         lines.append(
@@ -123,6 +121,18 @@ def heading(results: Results) -> list[str]:
             + (f": {note}" if note else "")
         )
     return lines
+
+
+def heading(results: Results) -> list[str]:
+    settings = results.settings
+    awake = ", whose core is kept awake" if settings["awake"] else ""
+    return [
+        machine_line(settings["date"], results.machine),
+        f"{settings['rounds']} turns of {settings['seconds']} s, {settings['connections']} connections, "
+        f"one process and one thread on one core, wrk on another{awake}.",
+        "",
+        *version_lines(results.versions),
+    ]
 
 
 def markdown(results: Results, against: str) -> str:

@@ -44,19 +44,21 @@ class Server:
         headrace.process.listeners.ListenError when a socket cannot be bound; TypeError when the application is not
         callable; ImportError when the compiled part is missing.
         """
-        from headrace.config import SETTINGS, Address, Config, ConfigError
-        from headrace.process.listeners import close_listeners, open_listeners
+        from headrace.config import SETTINGS, Address, Config, ConfigError, check_referee, with_usable_spool_dir
+        from headrace.config.settings import COMMAND_GROUPS
+        from headrace.process.listeners import close_listeners, open_listeners, options_of
         from headrace.process.worker import Worker
 
         if not callable(application):
             raise TypeError(f"a WSGI application is callable with (environ, start_response); this is {application!r}")
         if bind is None:
             bind = str(Address(host, port))
-        for_command_line = [name for name in settings if name in SETTINGS and SETTINGS[name].group == "Application"]
+        for_command_line = [name for name in settings if name in SETTINGS and SETTINGS[name].group in COMMAND_GROUPS]
         if for_command_line:
             raise ConfigError(f"{name}: has a meaning on the command line only" for name in for_command_line)
-        self.config = Config.from_values({"bind": bind, **settings})
-        self._listeners = open_listeners(self.config.bind, self.config.backlog)
+        self.config = with_usable_spool_dir(Config.from_values({"bind": bind, **settings}))
+        check_referee(self.config)
+        self._listeners = open_listeners(self.config.bind, options_of(self.config))
         try:
             self._worker = Worker(application, self._listeners, self.config)
         except BaseException:
@@ -98,7 +100,7 @@ class Server:
             self._worker.stop(graceful)
             if not self._has_run:
                 self._worker.close()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None and not self._worker.runs_here():
             self._thread.join()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
@@ -142,5 +144,5 @@ def serve(
     from headrace.process.worker import announce
 
     server = Server(application, host, port, bind=bind, **settings)
-    set_up_logging(server.config.error_logfile, server.config.log_level)
-    server.run(when_ready=lambda: announce(server._listeners))
+    set_up_logging(server.config)
+    server.run(when_ready=lambda: announce(server._listeners, server.config))

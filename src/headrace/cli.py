@@ -1,27 +1,26 @@
-"""The command `headrace`: options from the table of settings, one application, exit codes that mean something."""
+"""The command `headrace`: options from the table of settings, one application, exit codes that mean something.
+
+What it then does with the configuration is in launch.py."""
 
 from __future__ import annotations
 
-import gc
+import difflib
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from headrace import __version__
-from headrace.config import SETTINGS, Config, ConfigError, Setting
-from headrace.config.config import from_text
+from headrace.config import SETTINGS, Config, ConfigError
+from headrace.config.command_line import make_options, sources_of
+from headrace.config.resolve import Resolved, Sources
 from headrace.config.settings import GROUPS
-from headrace.observe.log_setup import logger, set_up_logging
-from headrace.process.application import ApplicationError, load_application
-from headrace.process.listeners import ListenError, close_listeners, open_listeners
-
-EXIT_RUNTIME = 1
-EXIT_USAGE = 2
-EXIT_APPLICATION = 3
+from headrace.launch import Launch, enter_folder, fail_for
+from headrace.process.identity import prepare_title
 
 HELP = """Serve a WSGI application over HTTP/1.1.
 
@@ -31,23 +30,41 @@ APPLICATION is one of
   shop.wsgi:site          an attribute of a module
   shop:create_app("dev")  a call that returns the application
   demo.py                 a file, also with :ATTR or :CALL
+
+`headrace migrate COMMAND` shows the command for one of another server, `headrace doctor` what this machine and these
+options allow.
 """
 
 EPILOG = """\b
 Exit codes:
-  0  stopped by SIGTERM or SIGINT; what was in flight has been answered
+  0  stopped by SIGTERM or SIGINT; what was in flight has been answered, or cut (see the log)
   1  a failure at run time: the address is in use, a log cannot be opened, ...
-  2  the command line is wrong
+  2  the command line or the configuration is wrong
   3  the application could not be loaded
 """
 
 
 class GroupedCommand(click.Command):
-    """Shows the options under the headings of the table, and remembers which spelling of a flag was used."""
+    """Shows the options under the headings of the table, and keeps the words as they were written.
+
+    A first word of COMMANDS is not an application; a module of that name can be given as NAME:ATTR."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if self.name == "headrace" and words[:1] and words[0] in COMMANDS:
+            extra["prog_name"] = f"headrace {words[0]}"
+            return COMMANDS[words[0]]().main(words[1:], *more, **extra)
+        return super().main(words, *more, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[__name__] = [arg.partition("=")[0] for arg in args]
-        return super().parse_args(ctx, args)
+        ctx.meta[__name__] = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            shown = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and not one.hidden]
+            flags = [flag for option in shown for flag in option.opts]
+            near = difflib.get_close_matches(error.option_name, flags)
+            raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         general: list[tuple[str, str]] = []
@@ -65,136 +82,76 @@ class GroupedCommand(click.Command):
             formatter.write_dl(general)
 
 
-def make_option(setting: Setting) -> click.Option:
-    """Values stay text here: the table checks them, all at once, in Config."""
-    names = [*setting.flags, setting.name]
-    if setting.kind == "switch":
-        return click.Option(names, is_flag=True, default=False, help=setting.help)
-    default = " ".join(setting.default) if setting.kind == "texts" else setting.default
-    metavar = {"texts": "ADDRESS", "choice": "NAME", "seconds": "SECONDS"}.get(setting.kind, "")
-    if setting.kind == "integer":
-        metavar = "BYTES" if setting.unit == "bytes" else "NUMBER"
-    text = setting.help
-    if setting.choices:
-        text += f" One of {', '.join(setting.choices)}."
-    if default is not None:
-        text += f"  [default: {size_text(setting, default)}]"
-    return click.Option(names, multiple=setting.kind == "texts", metavar=metavar or "PATH", help=text)
+def migrate() -> click.Command:
+    from headrace.migrate.command import main
+
+    return main
 
 
-def size_text(setting: Setting, value: object) -> str:
-    """1073741824 is "1g", as it can be written."""
-    if setting.unit == "bytes" and isinstance(value, int):
-        for power, letter in ((30, "g"), (20, "m"), (10, "k")):
-            if value and value % (1 << power) == 0:
-                return f"{value >> power}{letter}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def doctor() -> click.Command:
+    from headrace.doctor import make_doctor
+
+    return make_doctor(GroupedCommand, make_options(), read_config, __version__)
 
 
-def given_values(options: dict[str, Any]) -> dict[str, object]:
-    """What the user has set, as Config wants it."""
-    values: dict[str, object] = {}
-    for name, option in options.items():
-        setting = SETTINGS[name]
-        if setting.kind == "switch":
-            if option:
-                values[name] = not setting.default
-        elif setting.kind == "texts":
-            if option:
-                values[name] = option
-        elif option is not None:
-            values[name] = from_text(setting, option)
-    return values
+#: First words that are commands of their own, imported when they are wanted: a server has no memory to spare for them.
+COMMANDS = {"migrate": migrate, "doctor": doctor}
 
 
-def spelled_as(words: list[str]) -> dict[str, str]:
-    """The flag that was used for each setting; -b8000 counts as -b."""
-    spelled = {}
-    for setting in SETTINGS.values():
-        used = [flag for flag in setting.flags if flag in words]
-        spelled[setting.name] = used[0] if used else setting.flags[-1 if len(setting.flags[0]) == 2 else 0]
-    return spelled
+def sources_at_start(ctx: click.Context, options: dict[str, Any]) -> Sources:
+    return sources_of(main, options, ctx.meta[__name__], os.environ, Path.cwd())
 
 
-def fail(exit_code: int, message: str, hint: str = "", details: str = "") -> NoReturn:
-    if details:
-        click.echo(details, err=True, nl=False)
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
-    raise click.exceptions.Exit(exit_code)
+def resolve(sources: Sources) -> tuple[Resolved, Config]:
+    """Raises ConfigError."""
+    resolved = sources.read()
+    for notice in resolved.notices:
+        click.echo(f"warning: {notice.text}", err=True)
+        if notice.hint:
+            click.echo(f"hint: {notice.hint}", err=True)
+    return resolved, resolved.config()
 
 
-def run(ctx: click.Context, target: str, **options: Any) -> None:
+def read_config(ctx: click.Context, options: dict[str, Any]) -> Config:
+    """For commands that look at the configuration and serve nothing.  From there on the working directory and sys.path
+    are what it says."""
+    options = {**options, "print_config": False, "check_config": False}
     try:
-        config = Config.from_values(given_values(options), spelled_as(ctx.meta[__name__]))
+        _, config = resolve(sources_at_start(ctx, options))
     except ConfigError as error:
-        *first, last = error.problems
-        for problem in first:
-            click.echo(f"error: {problem}", err=True)
-        fail(EXIT_USAGE, last)
+        fail_for(error)
     enter_folder(config)
-    try:
-        set_up_logging(config.error_logfile, config.log_level)
-    except OSError as error:
-        fail(EXIT_RUNTIME, f"cannot open the error log {config.error_logfile!r}: {reason(error)}")
-    try:
-        application = load_application(target, config.factory)
-    except ApplicationError as error:
-        fail(EXIT_APPLICATION, str(error), error.hint, error.details)
-    serve(application, config)
+    return config
 
 
-def enter_folder(config: Config) -> None:
-    """--chdir and --pythonpath; the working directory comes first on the search path, as with `python FILE`."""
-    if config.chdir is not None:
-        try:
-            os.chdir(config.chdir)
-        except OSError as error:
-            fail(EXIT_USAGE, f"--chdir: cannot change to {config.chdir!r}: {reason(error)}")
-    folders = [folder for folder in (config.pythonpath or "").split(",") if folder]
-    for folder in map(str, [Path.cwd(), *(Path(folder).absolute() for folder in folders)]):
-        if folder not in sys.path[:1]:
-            sys.path.insert(0, folder)
-
-
-def serve(application: Any, config: Config) -> None:
+def run(ctx: click.Context, target: str | None, print_config: bool, check_config: bool, **options: Any) -> None:
+    prepare_title()
     try:
-        # here: --help works without the compiled part
-        from headrace.process.worker import Worker, announce, raise_descriptor_limit
-    except ImportError as error:
-        fail(EXIT_RUNTIME, str(error))
-    # What is loaded now lives as long as the process; the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    try:
-        listeners = open_listeners(config.bind, config.backlog)
-    except ListenError as error:
-        fail(EXIT_RUNTIME, str(error), error.hint)
-    try:
-        raise_descriptor_limit(config.worker_connections)
-        worker = Worker(application, listeners, config)
-    except OSError as error:
-        close_listeners(listeners)
-        name = f" {error.filename!r}" if error.filename else ""
-        fail(EXIT_RUNTIME, f"cannot start{name}: {reason(error)}")
-    try:
-        worker.run(when_ready=lambda: announce(listeners))
-    except Exception:
-        logger.exception("The server has failed")
-        raise click.exceptions.Exit(EXIT_RUNTIME) from None
+        sources = sources_at_start(ctx, options)
+        resolved, config = resolve(sources)
+    except ConfigError as error:
+        fail_for(error)
+    if print_config:
+        from headrace.config.reference import print_config as config_text
 
-
-def reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+        click.echo(config_text(resolved, config), nl=False)
+        return
+    target = target or config.wsgi_app
+    if target is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+    launch = Launch(target, sources, resolved, config)
+    if check_config:
+        launch.check()
+    else:
+        launch.run()
 
 
 main = GroupedCommand(
     "headrace",
     callback=click.pass_context(run),
     params=[
-        click.Argument(["target"], metavar="APPLICATION"),
-        *(make_option(setting) for setting in SETTINGS.values()),
+        click.Argument(["target"], metavar="APPLICATION", required=False),
+        *make_options(),
     ],
     help=HELP,
     epilog=EPILOG,

@@ -154,6 +154,9 @@ def regular_file_range(filelike: Any) -> tuple[int, int, int] | None:
         status = os.fstat(descriptor)
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(status.st_mode) or not 0 <= offset < status.st_size:
-        return None  # size 0 may mean that nobody knows: what /proc shows is made while it is read
+    # What the kernel makes up while it is read has a size that means nothing: 0 in /proc, a page in /sys (mtu: 4096).
+    # It occupies no block, though.  Nor do files that are one hole, or so small that they lie in the inode: those are
+    # read as well, which costs time, and a size that is believed wrongly costs the connection.
+    if not stat.S_ISREG(status.st_mode) or status.st_blocks == 0 or not 0 <= offset < status.st_size:
+        return None
     return descriptor, offset, status.st_size - offset

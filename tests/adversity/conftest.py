@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,11 @@ from typing import Any
 
 import pytest
 import wire
+
+sys.path.insert(0, str(Path(__file__).parent))  # for misbehaving_proxy.py
+
+#: With AddressSanitizer most of resident memory is its own quarantine, which says nothing of the server.
+MEMORY_TELLS = "libasan" not in os.environ.get("LD_PRELOAD", "")
 
 
 class Apart:
@@ -50,6 +56,14 @@ server.run()
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
 
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def assert_grown_less(self, than_bytes: int, since_bytes: int) -> None:
+        """since_bytes: of resident_bytes(), some time ago."""
+        grown = self.resident_bytes() - since_bytes
+        assert grown < than_bytes or not MEMORY_TELLS, f"{grown} octets more than before, and not at most {than_bytes}"
+
     def stop(self) -> None:
         """SIGTERM; the process must end by itself, and well."""
         if self.process.poll() is None:
@@ -71,7 +85,9 @@ def serve_apart(request: pytest.FixtureRequest) -> Iterator[Callable[..., Apart]
     started: list[Apart] = []
 
     def start(before: str = "", **settings: object) -> Apart:
-        settings.setdefault("poller", request.config.getoption("poller"))
+        for name in ("poller", "threads"):
+            if (value := request.config.getoption(name)) is not None:
+                settings.setdefault(name, value)
         started.append(Apart(before, settings))
         return started[-1]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from collections.abc import Iterator
 
 import pytest
 import verdict
@@ -64,6 +66,28 @@ def test_running_out_of_descriptors_is_a_pause_and_not_a_busy_loop(serve_apart):
         client.close()
     apart.stop()
     assert "descriptors" in apart.errors
+
+
+def test_a_body_for_whose_file_no_descriptor_is_left_gets_503(serve_apart):
+    apart = serve_apart("resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))")
+    upload = wire.request(method="POST", body=b"x" * 700_000)
+    with apart.connect() as client:
+        assert client.exchange(upload).body == b"x" * 700_000
+        others = []
+        while apart.descriptors() < 40:
+            others.append(apart.connect())
+            others[-1].send(verdict.GOOD)
+            if others[-1].has_input(0.1):
+                assert others[-1].read_response().status == 200
+        files = apart.descriptors()
+        client.send(upload, may_break=True)
+        assert client.read_response().status == 503
+        client.assert_closed()
+        wire.wait_until(lambda: apart.descriptors() <= files, "its descriptor to come back")
+    for other in others:
+        other.close()
+    with apart.connect() as client:
+        assert client.exchange(upload).body == b"x" * 700_000
 
 
 class TestResets:
@@ -195,3 +219,50 @@ def test_five_hundred_connections_at_once(serve, transport):
         for client in clients:
             assert client.read_response().status == 200
     assert running.connection_count() == 400
+
+
+CROWD = 10_000
+
+
+@pytest.fixture
+def room_for_a_crowd() -> Iterator[None]:
+    """Descriptors for the clients, here; the server sees to its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CROWD + 500
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{CROWD} connections need {wanted} descriptors in each of two processes; the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_ten_thousand_connections_cost_what_is_documented_and_keep_nobody_waiting(serve_apart, room_for_a_crowd):
+    """Idle ones, silent ones, and unfinished heads and bodies; see "Memory" in SECURITY.md."""
+    apart = serve_apart(
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({CROWD + 500}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))",
+        worker_connections=CROWD + 1, keep_alive=600, head_timeout=600, body_timeout=600,
+    )  # fmt: skip
+    upload = wire.request(method="POST", body=b"x" * 1000)
+    with apart.connect() as first:
+        assert first.exchange(verdict.GOOD).status == 200
+    files, memory = apart.descriptors(), apart.resident_bytes()
+    clients = []
+    for number in range(CROWD):
+        client = apart.connect()
+        clients.append(client)
+        client.send((verdict.GOOD, b"", verdict.GOOD[:-2], upload[:-500])[number % 4])
+        if number % 4 == 0:
+            assert client.read_response().body == b"hello"
+    with apart.connect() as fresh:
+        assert fresh.exchange(verdict.GOOD).body == b"hello"
+        wire.wait_until(lambda: apart.descriptors() >= files + CROWD, "so many connections")
+        apart.assert_grown_less(CROWD * 5 * 1024, memory)
+        for number, client in list(enumerate(clients))[:: CROWD // 100 + 1]:  # of each kind some
+            client.send((verdict.GOOD, verdict.GOOD, b"\r\n", upload[-500:])[number % 4])
+            assert client.read_response().body == (b"x" * 1000 if number % 4 == 3 else b"hello")
+        assert fresh.exchange(verdict.GOOD).body == b"hello"
+    for client in clients:
+        client.reset()
+    wire.wait_until(lambda: apart.descriptors() <= files, f"{files} descriptors", 4 * wire.PATIENCE_S)
+    with apart.connect() as fresh:
+        assert fresh.exchange(verdict.GOOD).body == b"hello"

@@ -106,8 +106,8 @@ def test_nobody_new_is_accepted_while_the_rest_is_finished(serve, transport):
         idle.exchange(verdict.GOOD)
         running.ask_to_stop()
         idle.assert_closed()  # so the server has begun to stop
-        late = running.connect()
-        late.send(verdict.GOOD)
+        with pytest.raises(ConnectionRefusedError):
+            running.connect()
         assert len(client.read_response().body) == 300 * blocks.size
         running.stop()
     assert running.targets.count("/good") == 1
@@ -155,12 +155,19 @@ def test_a_response_that_is_cut_and_ends_with_the_connection_is_reset(serve):
 
 def test_a_second_stop_that_is_not_graceful_cuts_the_first(serve):
     blocks = Blocks(1000)
-    running = serve(blocks)
-    with running.connect(receive_buffer_bytes=4096) as stuck:
+    running = serve(blocks, graceful_timeout=60)
+    with running.connect(receive_buffer_bytes=4096) as stuck, running.connect() as idle:
         stuck.send(wire.request("/blocks"))
         wire.wait_until(lambda: blocks.asked > 0, "the first block")
+        idle.exchange(verdict.GOOD)
         running.ask_to_stop()
+        idle.assert_closed()  # so the server has begun to stop
+        assert running.thread.is_alive()
+        assert blocks.closed == 0
+        since = time.monotonic()
         running.stop(graceful=False)
+        assert time.monotonic() - since < 1
+    assert blocks.closed == 1
 
 
 def test_a_client_that_keeps_asking_does_not_keep_the_server_alive(serve, transport):
@@ -169,9 +176,10 @@ def test_a_client_that_keeps_asking_does_not_keep_the_server_alive(serve, transp
         client.exchange(verdict.GOOD)
         client.send(verdict.GOOD * 100)
         running.ask_to_stop()
-        for _ in range(1000):
+
+        def ask_again():
             client.send(verdict.GOOD, may_break=True)
-            if not running.thread.is_alive():
-                break
-            time.sleep(0.001)
-        running.stop()
+            return not running.thread.is_alive()
+
+        wire.wait_until(ask_again, "the server's end, while the client went on")
+    running.stop()  # raises what ended the server's thread, if that was no stop

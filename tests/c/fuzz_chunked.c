@@ -6,15 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "invariant.h"
 #include "slow_chunked.h"
-
-#define INVARIANT(cond)                                                                           \
-    do {                                                                                          \
-        if (!(cond)) {                                                                            \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #cond);             \
-            abort();                                                                              \
-        }                                                                                         \
-    } while (0)
 
 struct outcome {
     enum chunk_status status;

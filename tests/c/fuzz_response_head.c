@@ -7,25 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "invariant.h"
 #include "response_head_words.h"
 
-#define INVARIANT(cond)                                                                           \
-    do {                                                                                          \
-        if (!(cond)) {                                                                            \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #cond);             \
-            abort();                                                                              \
-        }                                                                                         \
-    } while (0)
-
 enum { HELD = 3 };
-
-/* A block of exactly this size, so that the sanitizer sees a read behind its end. */
-static char *exact_copy(const char *at, size_t len)
-{
-    char *copy = malloc(len > 0 ? len : 1);
-    memcpy(copy, at, len);
-    return copy;
-}
 
 static void check_line(const struct head_writer *w, enum head_write result, enum head_write expected,
                        const char *line, size_t len)

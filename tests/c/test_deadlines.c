@@ -3,11 +3,22 @@
 
 #include "deadlines.h"
 
+static void arm(struct deadline_queue *q, struct deadline *d, uint64_t now_ms)
+{
+    deadline_arm_at(q, d, now_ms > UINT64_MAX - q->duration_ms ? UINT64_MAX : now_ms + q->duration_ms);
+}
+
+static uint64_t wait_ms(const struct deadline_queue *q, uint64_t now_ms)
+{
+    uint64_t at_ms = deadline_earliest_ms(q);
+    return at_ms == UINT64_MAX ? UINT64_MAX : at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
 TEST("has nothing to say while nothing is armed")
 {
     struct deadline_queue q;
     deadline_queue_init(&q, 100);
-    CHECK(deadline_wait_ms(&q, 0) == UINT64_MAX);
+    CHECK(wait_ms(&q, 0) == UINT64_MAX);
     CHECK(deadline_pop_expired(&q, UINT64_MAX) == NULL);
     struct deadline d;
     deadline_init(&d, &q);
@@ -23,16 +34,16 @@ TEST("expires on the millisecond, once, and tells whose it was")
     int owner;
     deadline_queue_init(&q, 100);
     deadline_init(&d, &owner);
-    deadline_arm(&q, &d, 1000);
+    arm(&q, &d, 1000);
     CHECK(deadline_is_armed(&d) && d.at_ms == 1100);
-    CHECK(deadline_wait_ms(&q, 1000) == 100);
-    CHECK(deadline_wait_ms(&q, 1099) == 1);
+    CHECK(wait_ms(&q, 1000) == 100);
+    CHECK(wait_ms(&q, 1099) == 1);
     CHECK(deadline_pop_expired(&q, 1099) == NULL);
-    CHECK(deadline_wait_ms(&q, 1100) == 0 && deadline_wait_ms(&q, 5000) == 0);
+    CHECK(wait_ms(&q, 1100) == 0 && wait_ms(&q, 5000) == 0);
     struct deadline *expired = deadline_pop_expired(&q, 1100);
     CHECK(expired == &d && expired->owner == &owner && !deadline_is_armed(&d));
     CHECK(deadline_pop_expired(&q, 1100) == NULL);
-    CHECK(deadline_wait_ms(&q, 1100) == UINT64_MAX);
+    CHECK(wait_ms(&q, 1100) == UINT64_MAX);
 }
 
 TEST("expires in the order of arming, and arming again moves to the end")
@@ -42,14 +53,32 @@ TEST("expires in the order of arming, and arming again moves to the end")
     deadline_queue_init(&q, 10);
     for (int i = 0; i < 3; i++) {
         deadline_init(&d[i], NULL);
-        deadline_arm(&q, &d[i], (uint64_t)i);
+        arm(&q, &d[i], (uint64_t)i);
     }
-    deadline_arm(&q, &d[0], 5);
-    CHECK(deadline_wait_ms(&q, 5) == 6);
+    arm(&q, &d[0], 5);
+    CHECK(wait_ms(&q, 5) == 6);
     CHECK(deadline_pop_expired(&q, 20) == &d[1]);
     CHECK(deadline_pop_expired(&q, 20) == &d[2]);
     CHECK(deadline_pop_expired(&q, 20) == &d[0]);
     CHECK(deadline_pop_expired(&q, 20) == NULL);
+}
+
+TEST("keeps the order of expiry when a wait began earlier than those before it")
+{
+    struct deadline_queue q;
+    struct deadline d[4];
+    deadline_queue_init(&q, 10);
+    for (int i = 0; i < 4; i++)
+        deadline_init(&d[i], NULL);
+    deadline_arm_at(&q, &d[0], 20);
+    deadline_arm_at(&q, &d[1], 30);
+    deadline_arm_at(&q, &d[2], 10);
+    deadline_arm_at(&q, &d[3], 20); /* behind its equal */
+    CHECK(deadline_earliest_ms(&q) == 10);
+    CHECK(deadline_pop_expired(&q, 30) == &d[2]);
+    CHECK(deadline_pop_expired(&q, 30) == &d[0]);
+    CHECK(deadline_pop_expired(&q, 30) == &d[3]);
+    CHECK(deadline_pop_expired(&q, 30) == &d[1]);
 }
 
 TEST("moves from one queue to another")
@@ -59,12 +88,12 @@ TEST("moves from one queue to another")
     deadline_queue_init(&heads, 10);
     deadline_queue_init(&bodies, 30);
     deadline_init(&d, NULL);
-    deadline_arm(&heads, &d, 0);
-    deadline_arm(&bodies, &d, 0);
-    CHECK(deadline_wait_ms(&heads, 0) == UINT64_MAX);
-    CHECK(deadline_wait_ms(&bodies, 0) == 30);
+    arm(&heads, &d, 0);
+    arm(&bodies, &d, 0);
+    CHECK(wait_ms(&heads, 0) == UINT64_MAX);
+    CHECK(wait_ms(&bodies, 0) == 30);
     deadline_disarm(&d);
-    CHECK(deadline_wait_ms(&bodies, 0) == UINT64_MAX);
+    CHECK(wait_ms(&bodies, 0) == UINT64_MAX);
 }
 
 TEST("disarms at the front, in the middle and at the end")
@@ -75,7 +104,7 @@ TEST("disarms at the front, in the middle and at the end")
         deadline_queue_init(&q, 10);
         for (int i = 0; i < 3; i++) {
             deadline_init(&d[i], NULL);
-            deadline_arm(&q, &d[i], 0);
+            arm(&q, &d[i], 0);
         }
         deadline_disarm(&d[gone]);
         for (int i = 0; i < 3; i++) {
@@ -94,8 +123,8 @@ TEST("never expires when it lasts for ever, and expires at once when it lasts no
     deadline_queue_init(&at_once, 0);
     deadline_init(&a, NULL);
     deadline_init(&b, NULL);
-    deadline_arm(&never, &a, 1000);
-    deadline_arm(&at_once, &b, 1000);
+    arm(&never, &a, 1000);
+    arm(&at_once, &b, 1000);
     CHECK(deadline_pop_expired(&never, UINT64_MAX - 1) == NULL);
     CHECK(deadline_pop_expired(&at_once, 1000) == &b);
     deadline_disarm(&a);
@@ -114,7 +143,7 @@ TEST("agrees with a search through all, whatever is armed and disarmed")
         size_t i = check_random(&seed) % COUNT;
         now += check_random(&seed) % 3;
         if (check_random(&seed) % 4) {
-            deadline_arm(&q, &d[i], now);
+            arm(&q, &d[i], now);
             at[i] = now + DURATION;
         } else {
             deadline_disarm(&d[i]);
@@ -129,7 +158,7 @@ TEST("agrees with a search through all, whatever is armed and disarmed")
             CHECK(deadline_is_armed(&d[k]) == (at[k] != 0));
             earliest = at[k] != 0 && at[k] < earliest ? at[k] : earliest;
         }
-        CHECK(deadline_wait_ms(&q, now) == (earliest == UINT64_MAX ? UINT64_MAX : earliest - now));
+        CHECK(wait_ms(&q, now) == (earliest == UINT64_MAX ? UINT64_MAX : earliest - now));
     }
 }
 

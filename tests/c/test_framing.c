@@ -82,15 +82,20 @@ TEST("§6.1 refuses chunked that is not the last coding")
     REFUSED("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip", REQUEST_TRANSFER_CODING_INVALID);
 }
 
-TEST("§6.1 says that other well-formed codings are unsupported")
+TEST("§6.3 refuses a list without chunked, whatever is in it")
+{
+    CODING_INVALID("gzip");
+    CODING_INVALID("xchunked");
+    CODING_INVALID("chunkedx");
+    CODING_INVALID("chunke");
+    CODING_INVALID("'chunked'");
+    CODING_INVALID("x-foo, deflate");
+}
+
+TEST("§6.1 says that other well-formed codings before chunked are unsupported")
 {
     CODING_UNSUPPORTED("gzip, chunked");
-    CODING_UNSUPPORTED("gzip");
-    CODING_UNSUPPORTED("xchunked");
-    CODING_UNSUPPORTED("chunkedx");
-    CODING_UNSUPPORTED("chunke");
-    CODING_UNSUPPORTED("'chunked'");
-    CODING_UNSUPPORTED("x-foo, deflate");
+    CODING_UNSUPPORTED("xchunked, chunked");
     CODING_UNSUPPORTED("gzip;q=1, chunked");
     CODING_UNSUPPORTED("gzip ; a = \"b, \\\" chunked\" ;c=d , chunked");
     REFUSED("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", REQUEST_TRANSFER_CODING_UNSUPPORTED);

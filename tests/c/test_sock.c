@@ -4,6 +4,7 @@
 #endif
 #include "check.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -28,6 +29,11 @@ TEST("accepts a connection: non-blocking, close-on-exec, with the peer's address
     CHECK_MSG(strcmp(peer.address, "127.0.0.1") == 0 && peer.address_len == 9, "%s", peer.address);
     must(getsockname(client, (struct sockaddr *)&local, &len) == 0, "getsockname");
     CHECK(peer.port == ntohs(local.sin_port));
+    CHECK(sock_accept(listener, &fd, &peer) == SOCK_AGAIN && fd < 0);
+    int flags = fcntl(listener, F_GETFL);
+    CHECK(fcntl(listener, F_SETFL, flags & ~O_NONBLOCK) == 0);
+    sock_unblock(listener);
+    CHECK(fcntl(listener, F_GETFL) == flags);
     CHECK(sock_accept(listener, &fd, &peer) == SOCK_AGAIN && fd < 0);
     close(client);
     close(listener);
@@ -268,6 +274,177 @@ TEST("never raises SIGPIPE, whatever the disposition")
     CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 0);
 }
 
+/* ---- looking and aborting ---- */
+
+/* What a look says, once the kernel has had the time to carry the news from the far side. */
+static enum sock_status look_until(int fd, enum sock_status expected)
+{
+    enum sock_status status = sock_look(fd);
+    for (int i = 0; i < 1000 && status != expected; i++) {
+        (void)poll(NULL, 0, 1);
+        status = sock_look(fd);
+    }
+    return status;
+}
+
+static ssize_t receive_some(int fd)
+{
+    char buf[16];
+    return recv(fd, buf, sizeof(buf), 0);
+}
+
+TEST("a look finds the other side there, with and without octets to read, and takes none of them")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        CHECK(sock_look(pair.near) == SOCK_OK);
+        must(send(pair.far, "abc", 3, 0) == 3, "send");
+        wait_readable(pair.near);
+        CHECK(sock_look(pair.near) == SOCK_OK);
+        CHECK(receive_some(pair.near) == 3);
+        close_pair(&pair);
+    }
+}
+
+TEST("a look tells a side that was shut down, whose reader may still be there, from one that has gone")
+{
+#ifdef POLLRDHUP
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        must(shutdown(pair.far, SHUT_WR) == 0, "shutdown");
+        CHECK(look_until(pair.near, SOCK_EOF) == SOCK_EOF);
+        must(send(pair.near, "abc", 3, MSG_NOSIGNAL) == 3, "send");
+        wait_readable(pair.far);
+        CHECK(receive_some(pair.far) == 3);
+        CHECK(sock_look(pair.near) == SOCK_EOF);
+        close_pair(&pair);
+    }
+#endif
+}
+
+TEST("a look finds a FIN behind octets that nobody has read yet")
+{
+#ifdef POLLRDHUP
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        must(send(pair.far, "abc", 3, 0) == 3 && shutdown(pair.far, SHUT_WR) == 0, "send");
+        CHECK(look_until(pair.near, SOCK_EOF) == SOCK_EOF);
+        CHECK(receive_some(pair.near) == 3 && receive_some(pair.near) == 0);
+        close_pair(&pair);
+    }
+#endif
+}
+
+TEST("a look cannot tell a close from a half-close over TCP until something is sent; a UNIX socket has gone at once")
+{
+    struct pair tcp = tcp_pair(0, 0), local = unix_pair(0, 0);
+    close(tcp.far);
+    close(local.far);
+    CHECK(look_until(local.near, SOCK_BROKEN) == SOCK_BROKEN);
+#ifdef POLLRDHUP
+    CHECK(look_until(tcp.near, SOCK_EOF) == SOCK_EOF);
+#endif
+    must(send(tcp.near, "abc", 3, MSG_NOSIGNAL) == 3, "send");
+    CHECK(look_until(tcp.near, SOCK_BROKEN) == SOCK_BROKEN);
+    close(tcp.near);
+    close(local.near);
+}
+
+TEST("a look finds a reset, also behind octets that nobody has read yet")
+{
+    for (int pending = 0; pending < 2; pending++) {
+        struct pair pair = tcp_pair(0, 0);
+        must(send(pair.far, "abc", (size_t)(3 * pending), 0) == 3 * pending, "send");
+        reset(pair.far);
+        CHECK(look_until(pair.near, SOCK_BROKEN) == SOCK_BROKEN);
+        close(pair.near);
+    }
+}
+
+TEST("a look at both sides shut down, and at a descriptor that is none, is of no more use")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        must(shutdown(pair.far, SHUT_WR) == 0, "shutdown");
+        sock_shutdown_write(pair.near);
+        CHECK(look_until(pair.near, SOCK_BROKEN) == SOCK_BROKEN);
+        close_pair(&pair);
+        CHECK(sock_look(pair.near) == SOCK_BROKEN);
+    }
+}
+
+TEST("an abort ends the connection for both sides, and the descriptor stays the caller's")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        size_t done;
+        char buf[4];
+        sock_abort(pair.near);
+        CHECK(fcntl(pair.near, F_GETFD) >= 0);
+        CHECK(sock_send(pair.near, "abc", 3, false, &done) == SOCK_BROKEN);
+        enum sock_status status = sock_recv(pair.near, buf, sizeof(buf), &done);
+        CHECK_MSG(status == SOCK_EOF || status == SOCK_BROKEN, "%d", (int)status);
+        CHECK(look_until(pair.far, SOCK_BROKEN) == SOCK_BROKEN);
+        status = sock_recv(pair.far, buf, sizeof(buf), &done);
+        CHECK_MSG(status == (i == 0 ? SOCK_EOF : SOCK_BROKEN), "%d", (int)status);
+        CHECK(sock_send(pair.far, "abc", 3, false, &done) == SOCK_BROKEN);
+        sock_abort(pair.near); /* twice does no harm */
+        close_pair(&pair);
+    }
+}
+
+TEST("an abort drops what is unsent: over TCP the peer gets a reset and not a short answer that ends well")
+{
+    struct pair pair = tcp_pair(4096, 4096);
+    static const char zeros[1 << 20];
+    char buf[65536];
+    size_t done;
+    while (sock_send(pair.near, zeros, sizeof(zeros), false, &done) == SOCK_OK)
+        continue;
+    sock_abort(pair.near);
+    enum sock_status status;
+    while ((status = sock_recv(pair.far, buf, sizeof(buf), &done)) == SOCK_OK || status == SOCK_AGAIN)
+        if (status == SOCK_AGAIN)
+            must(sock_wait(pair.far, false, 10000) != SOCK_AGAIN, "neither reset nor end in 10 s");
+    CHECK_MSG(status == SOCK_BROKEN, "%d", (int)status);
+    close_pair(&pair);
+}
+
+static void *wait_for_input(void *opaque)
+{
+    static enum sock_status status;
+    status = sock_wait(*(int *)opaque, false, 10000);
+    return &status;
+}
+
+TEST("an abort wakes a thread that waits for the socket")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        pthread_t thread;
+        void *status;
+        must(pthread_create(&thread, NULL, wait_for_input, &pair.near) == 0, "pthread_create");
+        (void)poll(NULL, 0, 5); /* until it waits, most likely */
+        sock_abort(pair.near);
+        pthread_join(thread, &status);
+        CHECK_MSG(*(enum sock_status *)status != SOCK_AGAIN, "%d", (int)*(enum sock_status *)status);
+        close_pair(&pair);
+    }
+}
+
+TEST("an abort of what has gone already, or was never connected, does no harm")
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct pair pair = make_pair[i](0, 0);
+        i == 0 ? (void)close(pair.far) : reset(pair.far);
+        CHECK(look_until(pair.near, SOCK_BROKEN) == SOCK_BROKEN);
+        sock_abort(pair.near);
+        close(pair.near);
+        sock_abort(pair.near);
+    }
+    sock_abort(-1);
+}
+
 /* ---- files ---- */
 
 TEST("sends a range of a file, and says SOCK_EOF where it ends early")
@@ -364,20 +541,6 @@ TEST("closes without touching errno")
     CHECK(errno == 1234);
     CHECK(fcntl(pair.near, F_GETFD) < 0);
     close(pair.far);
-}
-
-TEST("defers accepting until data has come, where the system can")
-{
-#ifdef TCP_DEFER_ACCEPT
-    struct sockaddr_in address;
-    int listener = tcp_listener(&address), seconds = 0;
-    socklen_t len = sizeof(seconds);
-    sock_defer_accept(listener, 5);
-    must(getsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &len) == 0, "getsockopt");
-    CHECK(seconds >= 5);
-    close(listener);
-#endif
-    sock_defer_accept(-1, 5); /* and no harm where it cannot */
 }
 
 CHECK_MAIN

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from command import WAIT_S
 
 APPLICATION = Path(__file__).parent / "apps" / "showing.py"
-WAIT_S = 20
 
 
 def curl(*arguments, stdin=None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -43,8 +44,11 @@ def start(command, examples):
     return start
 
 
-def test_every_example_says_how_it_is_started_and_has_a_test_here(examples):
-    tested = {"hello.py", "three_forms.py", "flask_app.py", "django_app.py", "download.py", "upload.py", "streaming.py"}
+def test_every_example_says_how_it_is_started_and_has_a_test(examples):
+    tests = Path(__file__).parents[1].glob("*/test_examples*.py")
+    tested = {name for path in tests for name in re.findall(r'start\(f?"(\w+\.py)', path.read_text())}
+    tested |= {"cgi_gateway.py", "cgi_handler.py", "without_server.py"}  # in tests/gateway, as CGI programs
+    tested |= {"in_place_of_wsgiref.py"}  # in tests/dropin, as a program
     lines = command_lines(examples)
     assert set(lines) == tested
     assert all(lines.values())
@@ -118,3 +122,34 @@ def test_streaming_without_end(start):
     client.close()
     answer, body = fetch(process, "/primes", "HEAD")
     assert (answer.status, body) == (200, b"")
+
+
+def test_cgi_gateway(start):
+    process = start("cgi_gateway.py")
+    assert b"<p>Hello, you!</p>" in fetch(process, "/?name=you")[1]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert b"<p>Hello, you!</p>" in fetch(process, "/", "POST", "name=you", form)[1]
+
+
+def test_cgi_handler(start, examples):
+    process = start("cgi_handler.py")
+    assert fetch(process, "/file/hello.py")[1] == (examples / "hello.py").read_bytes()
+    assert fetch(process, "/a?b")[1].endswith(b"/a?b\n")
+
+
+def test_without_server(start):
+    assert fetch(start("without_server.py"), "/", "POST", b"hello")[1] == b"HELLO\n"
+
+
+def test_balancer(command, start, examples, monkeypatch):
+    pytest.importorskip("urllib3")
+    backends = [command(examples / "hello.py", "-b", "127.0.0.1:0") for _ in range(2)]
+    monkeypatch.setenv("BACKENDS", " ".join(backend.url for backend in backends))
+    process = start("balancer.py")
+    assert fetch(process)[1] == b"Hello from Headrace\n"
+    assert backends[0].end() == 0
+    assert [fetch(process)[1] for _ in range(3)] == [b"Hello from Headrace\n"] * 3
+    assert backends[1].end() == 0
+    answer, body = fetch(process)
+    assert answer.status in (502, 503)
+    assert b"servers behind this one" in body or b"server behind this one" in body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -70,22 +71,30 @@ def error_of(serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> C
 class Slow:
     """A client that sends one request and reads nothing until it is told to."""
 
-    def __init__(self, running: Any, message: bytes) -> None:
+    def __init__(self, running: Any, message: bytes, has_interpreter_lock: bool) -> None:
         self.running = running
+        self._has_interpreter_lock = has_interpreter_lock
         # Of a fixed size, so that not all of an answer fits in; not tiny, for then TCP itself is slow.
         self.client = running.connect(receive_buffer_bytes=1 << 18)
         self.client.send(message)
+        wire.wait_until(self.client.has_input, "the beginning of the answer")
         self.other = running.connect()
         self.let_the_server_work()
 
     def let_the_server_work(self) -> None:
-        """One thread serves all: once it has answered another client, it has done for us all that it could."""
+        """With an interpreter lock: once another client is answered, all has been done for us that could be.
+
+        Without one the thread that serves us may be behind, so it gets some time; it is only for what must not happen.
+        What must happen is waited for with wait_until.
+        """
         for _ in range(3):
             assert self.other.exchange(wire.request("/other")).status in (200, 204)
+        if not self._has_interpreter_lock:
+            time.sleep(0.02)
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def slow(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> Callable[..., Slow]:
+def slow(request: pytest.FixtureRequest, serve: Callable[..., Any], has_interpreter_lock: bool) -> Callable[..., Slow]:
     """slow(application, message, **settings): serve it to such a client.  "/other" is answered without asking it.
 
     Every test that uses it runs over both kinds of socket.
@@ -99,7 +108,8 @@ def slow(request: pytest.FixtureRequest, serve: Callable[..., Any]) -> Callable[
                 return [b"other" * 200]
             return application(environ, start_response)
 
-        return Slow(serve(with_other, unix=unix, **settings), message)
+        settings.setdefault("threads", 1)  # or let_the_server_work would say nothing of the first client's thread
+        return Slow(serve(with_other, unix=unix, **settings), message, has_interpreter_lock)
 
     return slow
 

@@ -163,7 +163,7 @@ def test_a_late_write_after_an_error_does_not_reach_another_client(serve, versio
 
 
 @pytest.mark.parametrize("when", ["closed by the client", "waiting"])
-def test_a_late_write_beside_an_iteration_that_waits_raises(slow, when):
+def test_a_late_write_beside_an_iteration_that_waits_raises(slow, when, has_interpreter_lock):
     kept = []
 
     def application(environ, start_response):
@@ -172,7 +172,10 @@ def test_a_late_write_beside_an_iteration_that_waits_raises(slow, when):
 
     waiting = slow(application)
     if when == "waiting":
-        with pytest.raises(RuntimeError, match="waiting for the client"):
+        words = "waiting for the client"
+        if not has_interpreter_lock:  # between two calls the response is its connection's alone; the call may just end
+            words += "|after the request had ended"
+        with pytest.raises(RuntimeError, match=words):
             kept[0](b"INJECTED")
         assert waiting.client.read_response().body == b"x" * (16 << 20) + b"end"
     else:

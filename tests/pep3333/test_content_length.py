@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from wire import request
+from wire import request, wait_until
 
 
 def with_length(length, *content):
@@ -74,7 +74,7 @@ def test_iteration_stops_when_enough_has_been_sent(serve, blocks):
     client.send(request())
     assert len(client.read_response().body) == 25
     assert result.asked <= 2 * 4, "3 blocks of 10 are enough for 25; one more may show that there is more"
-    assert result.closed == 2
+    wait_until(lambda: result.closed == 2, "close() of both")
 
 
 # -- too short --------------------------------------------------------------------------------------------------------
@@ -217,3 +217,51 @@ def test_an_answer_to_head_has_no_body_and_the_length_where_it_is_known(serve, r
         answer = client.read_response("HEAD")
         assert (answer.get("Content-Length"), answer.get("X-Answer"), answer.body) == (length, "1", b"")
         assert answer.get("Transfer-Encoding") in (None, "chunked")
+
+
+# -- 205, which has no content (RFC 9110 §15.3.6) ----------------------------------------------------------------------
+
+
+def written(start_response, status, headers):
+    start_response(status, headers)(b"written")
+    return []
+
+
+@pytest.mark.parametrize("line", ["GET 1.1", "HEAD 1.1", "GET 1.0", "HEAD 1.0", "GET 1.0 keep-alive"])
+@pytest.mark.parametrize("length", [None, "0", "7"], ids=["no length", "length 0", "length 7"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        list,
+        lambda: [b""],
+        lambda: [b"content"],
+        lambda: iter([b"con", b"tent"]),
+        lambda: [b"x" * 100_000],
+        lambda: itertools.repeat(b"x" * 1000),
+        None,
+    ],
+    ids=["none", "empty", "one block", "blocks", "large", "endless", "write"],
+)
+def test_205_says_length_0_and_no_content_is_sent(serve, caplog, line, length, content):
+    method, version, *option = line.split()
+
+    def application(environ, start_response):
+        headers = [("X-One", "1")] if length is None else [("X-One", "1"), ("Content-Length", length)]
+        if content is None:
+            return written(start_response, "205 Reset Content", headers)
+        start_response("205 Reset Content", headers)
+        return content()
+
+    message = request(method=method, version=version, fields=[("Connection", word) for word in option])
+    client = serve(application).connect()
+    for _ in range(2):  # content would be the beginning of the second answer
+        answer = client.exchange(message, method=method)
+        assert (answer.status, answer.reason, answer.get("X-One")) == (205, "Reset Content", "1")
+        assert answer.get("Content-Length") == "0"
+        assert answer.get("Transfer-Encoding") is None
+        if version == "1.0" and not option:
+            assert answer.says_close
+            client.assert_closed()
+            break
+        assert answer.get("Connection") == "keep-alive"
+    assert caplog.messages == []

@@ -31,6 +31,7 @@ def test_environ_has_no_other_keys_than_those_of_the_documentation(environ_of):
         "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE", "GATEWAY_INTERFACE", "REMOTE_ADDR", "REMOTE_PORT",
         "HTTP_HOST", "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.errors", "wsgi.multithread",
         "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper", "wsgi.input_terminated", "wsgi.early_hints",
+        "headrace.client_disconnected",
     }  # fmt: skip
 
 
@@ -158,7 +159,6 @@ def test_the_url_can_be_reconstructed(environ_of, target, host, url):
     [
         ("wsgi.version", (1, 0)),
         ("wsgi.url_scheme", "http"),
-        ("wsgi.multithread", False),
         ("wsgi.multiprocess", False),
         ("wsgi.run_once", False),
         ("wsgi.input_terminated", True),
@@ -168,6 +168,11 @@ def test_wsgi_variables_that_say_something_of_the_server(environ_of, key, value)
     found = environ_of()[key]
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("threads", "multithread"), [(1, False), (2, True), (8, True)])
+def test_multithread_says_whether_another_thread_may_run_the_application_meanwhile(environ_of, threads, multithread):
+    assert environ_of(threads=threads)["wsgi.multithread"] is multithread
 
 
 def test_wsgi_objects_have_the_methods_of_the_specification(environ_of):
@@ -336,7 +341,8 @@ def test_each_request_of_a_connection_gets_what_it_would_get_alone(serve, seed, 
 
     def application(environ, start_response):
         body = environ["wsgi.input"].read()
-        environs.append(({key: value for key, value in environ.items() if not key.startswith("wsgi.")}, body))
+        strings = {key: value for key, value in environ.items() if not key.startswith(("wsgi.", "headrace."))}
+        environs.append((strings, body))
         change(environ)
         return no_content(environ, start_response)
 
@@ -364,7 +370,7 @@ def test_a_request_is_served_the_same_after_itself_and_after_its_neighbour(serve
     environs = []
 
     def application(environ, start_response):
-        environs.append({key: value for key, value in environ.items() if not key.startswith("wsgi.")})
+        environs.append({key: value for key, value in environ.items() if not key.startswith(("wsgi.", "headrace."))})
         return no_content(environ, start_response)
 
     running = serve(application)

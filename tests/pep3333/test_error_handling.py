@@ -85,6 +85,53 @@ def test_whatever_is_raised_before_the_head_has_left_is_a_500_and_the_worker_liv
     assert running.exchange(request("/next")).body == b"next"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda environ: environ.update(RAW_URI=Unprintable(), REQUEST_METHOD=Unprintable()),
+        lambda environ: environ.update(RAW_URI="x" * 10_000_000, REQUEST_METHOD="PUT\nforged"),
+        lambda environ: environ.clear(),
+    ],
+    ids=["unprintable", "huge", "cleared"],
+)
+@pytest.mark.parametrize("where", ["call", "second block"])
+@pytest.mark.parametrize("new_fields", [False, True], ids=["equal fields", "new values"])
+@pytest.mark.parametrize("before", ["", "f", "ff", "fff", "fffs", "sssf", "sffs"])
+def test_the_report_shows_the_request_that_was_sent_whatever_became_of_environ(
+    serve, caplog, change, where, new_fields, before
+):
+    """Also when its head was known, as a whole or in part, from an earlier request of the connection."""
+    targets = {"f": "/fine", "s": "/sent?a='b'%5C"}
+    calls = []
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        calls.append(environ["PATH_INFO"])
+        if len(calls) <= len(before):
+            return [b"fine"]
+        change(environ)
+        if where == "call":
+            raise ZeroDivisionError
+        return blocks()
+
+    def blocks():
+        yield b"first"
+        raise ZeroDivisionError
+
+    client = serve(application).connect()
+    for number, letter in enumerate(before + "s"):
+        client.send(request(targets[letter], fields=[("X-Number", str(number * new_fields))]))
+        if number < len(before):
+            assert client.read_response().body == b"fine"
+    if where == "call":
+        assert client.read_response().body == FIXED_TEXT
+    else:
+        assert b"5\r\nfirst\r\n" in client.read_until_close()
+    wait_until(lambda: "the application failed" in caplog.text, "the report")
+    assert "the application failed on GET /sent: ZeroDivisionError\n" in caplog.text
+    assert len(caplog.text) < 1000
+
+
 @pytest.mark.parametrize("kind", range(len(exceptions())), ids=[name(error) for error in exceptions()])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_whatever_is_raised_after_the_head_has_left_cuts_the_connection(serve, capsys, kind, version):
@@ -289,4 +336,4 @@ def test_a_generator_that_ignores_its_end_is_reported_and_does_no_harm(slow, cap
     waiting.client.reset()
     wait_until(lambda: ended, "the end of the generator")
     waiting.let_the_server_work()
-    assert "generator ignored GeneratorExit" in caplog.text
+    wait_until(lambda: "generator ignored GeneratorExit" in caplog.text, "the report")

@@ -11,7 +11,7 @@ import tempfile
 import threading
 
 import pytest
-from wire import PATIENCE_S, request, wait_until
+from wire import PATIENCE_S, request, wait_until, wait_until_still
 
 from headrace import wsgi
 
@@ -217,6 +217,27 @@ def test_a_file_whose_size_is_said_to_be_zero_is_read(serve):
     assert answer.body.startswith(b"Name:\t")
 
 
+SYSFS = "/sys/kernel/mm/transparent_hugepage/enabled"
+
+
+@pytest.mark.skipif(not os.path.exists(SYSFS), reason=f"no {SYSFS}")
+def test_a_file_of_sysfs_is_read_to_its_true_end(serve, reads):
+    """It says that it has 4096 octets, and has some 20."""
+    with open(SYSFS, "rb") as file:
+        content = file.read()
+    assert len(content) < os.stat(SYSFS).st_size
+    client = serve(sending(lambda: open(SYSFS, "rb"))).connect()
+    assert client.exchange(request()).body == content
+    assert reads == [len(content)]
+    client.assert_open(request("/other"))
+
+
+def test_a_file_that_is_one_hole_has_its_whole_length(serve, tmp_path):
+    with open(tmp_path / "hole", "wb") as file:
+        file.truncate(100_000)
+    assert serve(sending(lambda: open(tmp_path / "hole", "rb"))).exchange(request()).body == bytes(100_000)
+
+
 @pytest.mark.parametrize("block_size", [1000, 100_000, None])
 def test_the_block_size_is_that_of_the_application(serve, reads, block_size):
     def application(environ, start_response):
@@ -342,9 +363,10 @@ class Counting:
 
 @pytest.fixture
 def large(tmp_path):
-    """Larger than the socket buffers of both sides; without disk blocks."""
+    """Larger than the socket buffers of both sides; hardly a disk block, but one: see regular_file_range."""
     path = tmp_path / "large"
     with path.open("wb") as file:
+        file.write(bytes(4096))
         file.truncate(32 << 20)
     return path
 
@@ -419,11 +441,11 @@ def test_no_descriptor_is_left_open(serve, path, large):
     running = serve(sending(lambda: path.open("rb")))
     running.exchange(request())
     wait_until(lambda: running.connection_count() == 0)
-    before = len(os.listdir("/proc/self/fd"))
+    before = wait_until_still(lambda: len(os.listdir("/proc/self/fd")))
     for _ in range(20):
         running.exchange(request())
     wait_until(lambda: running.connection_count() == 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert wait_until_still(lambda: len(os.listdir("/proc/self/fd"))) == before
 
 
 @pytest.mark.parametrize("close", [None, 5], ids=["None", "a number"])

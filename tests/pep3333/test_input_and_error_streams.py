@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+import time
 
 import pytest
 from wire import PATIENCE_S, chunked, request, wait_until
@@ -256,6 +257,113 @@ def test_a_request_behind_a_streamed_body_is_served(serve, framing, cut):
     assert [client.read_response().body for _ in range(4)] == [b"a\nb", b"c\n", b"", b"d"]
     assert running.targets == ["/", "/2", "/3", "/4"]
     client.assert_open()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_threads_of_an_application_that_share_a_streamed_body_get_every_octet_once(serve, framing):
+    """All of them wait for the client at once, and each takes a little of what has come."""
+
+    def application(environ, start_response):
+        parts = []
+
+        def take():
+            while part := environ["wsgi.input"].read(7):
+                parts.append(part)
+
+        readers = [threading.Thread(target=take) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        start_response("200 OK", [])
+        return [bytes(sorted(b"".join(parts)))]
+
+    running = serve(application, **STREAMED)
+    client = running.connect()
+    body = TEXT * (200_000 // len(TEXT))
+    message = post(body, framing)
+    head = message.index(b"\r\n\r\n") + 4
+    client.send(message[:head])
+    time.sleep(0.1)  # they all stand there; were they late, the test would say less
+    client.send(message[head:] + request("/behind"))
+    assert client.read_response().body == bytes(sorted(body))
+    assert client.read_response().status == 200
+    assert running.targets == ["/", "/behind"]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_thread_that_waits_for_a_streamed_body_gets_what_another_one_has_left(serve, framing):
+    waiting = threading.Barrier(3)
+
+    def application(environ, start_response):
+        parts = []
+
+        def take():
+            waiting.wait(PATIENCE_S)
+            parts.append(environ["wsgi.input"].read(1))
+
+        readers = [threading.Thread(target=take) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        waiting.wait(PATIENCE_S)
+        for reader in readers:
+            reader.join()
+        start_response("200 OK", [])
+        return [b"".join(sorted(parts))]
+
+    client = serve(application, body_timeout=1.5, **STREAMED).connect()
+    message = post(TEXT, framing)
+    part = message.index(b"\r\n\r\n") + 4
+    client.send(message[:part])
+    time.sleep(0.1)  # both stand there; were they late, the test would say less
+    client.send(message[part : message.index(TEXT[:2]) + 2])
+    assert client.read_response().body == bytes(sorted(TEXT[:2]))
+    client.assert_gone()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_close_of_an_iterable_whose_client_has_gone_reads_nothing_of_another_client(serve, threads):
+    """The descriptor is free when close() is called, and may be another's."""
+    closing, connected = threading.Event(), threading.Event()
+    outcome = []
+
+    class Endless:
+        def __init__(self, body):
+            self.body = body
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return b"x" * (1 << 20)
+
+        def close(self):
+            closing.set()
+            assert connected.wait(PATIENCE_S)
+            try:
+                outcome.append(self.body.read(20))
+            except (ConnectionError, ValueError) as error:
+                outcome.append(error)
+
+    def application(environ, start_response):
+        assert environ["wsgi.input"].read(3) == b"abc"
+        start_response("200 OK", [])
+        return Endless(environ["wsgi.input"]) if environ["PATH_INFO"] == "/" else []
+
+    running = serve(application, threads=threads, **STREAMED)
+    first = running.connect()
+    first.send(request(method="POST", fields=[("Content-Length", "1000")]) + b"abc")
+    wait_until(first.has_input, "the beginning of the answer")
+    first.reset()
+    assert closing.wait(PATIENCE_S)
+    others = [running.connect() for _ in range(5)]
+    for other in others:
+        other.send(post(b"abc", "length", "/other"))
+    connected.set()
+    for other in others:
+        assert other.read_response().status == 200
+    wait_until(lambda: outcome, "the end of close()")
+    assert isinstance(outcome[0], Exception), outcome
 
 
 def test_octets_behind_a_streamed_body_keep_their_order_while_the_answer_waits(slow):

@@ -211,5 +211,7 @@ def test_a_client_that_has_gone_is_an_error_to_the_application_and_not_to_the_se
     client.reset()
     gone.set()
     assert running.exchange(request("/other")).body == b"other"
+    wait_until(lambda: errors, "the error")
     assert isinstance(errors[0], ClientDisconnected)
+    wait_until(lambda: running.connection_count() == 0, "the end of the connections")
     assert not [record for record in caplog.records if record.levelname == "ERROR"], "clients leave, that is no error"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import verdict
 
 
 def line(text: bytes) -> bytes:
@@ -341,3 +344,33 @@ class TestHost:
 
     def test_drops_the_white_space_around_it(self, accepts):
         assert accepts(b"GET / HTTP/1.1\r\nHost: \t a \t \r\n\r\n").environ["HTTP_HOST"] == "a"
+
+
+class TestTls:
+    """A client that takes us for https://: its first octet is no beginning of a method."""
+
+    HELLO = bytes.fromhex("1603010200010001fc0303") + b"\x55" * 64
+
+    def test_is_refused_and_the_log_says_what_it_was_once_a_minute(self, serve, caplog, transport):
+        caplog.set_level("INFO", "headrace")
+        running = serve(verdict.echo)
+        for octets in (self.HELLO, self.HELLO[:1]):
+            with running.connect(watched=False) as client:
+                client.send(octets, may_break=True)
+                assert client.read_response().status == 400
+                client.assert_closed()
+        told = [message for message in caplog.messages if message.startswith("HR212")]
+        assert len(told) == 1
+        peer = "unix" if transport == "unix" else r"127\.0\.0\.1:\d+"
+        where = re.escape(running.server.url)
+        assert re.fullmatch(
+            rf"HR212 {peer} spoke TLS \(https://\) to {where}, a listener of plain HTTP; .* \(1 so far\)", told[0]
+        )
+        assert running.calls == 0
+
+    def test_is_not_suspected_of_other_messages_that_are_refused(self, serve, caplog):
+        caplog.set_level("INFO", "headrace")
+        running = serve(verdict.echo)
+        for octets in (b"\x17\r\n", b"GET\x16\r\n", b"PRI * HTTP/2.0\r\n\r\n"):
+            assert running.exchange(octets).status in (400, 505)
+        assert "HR212" not in caplog.text

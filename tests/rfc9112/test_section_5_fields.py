@@ -50,8 +50,8 @@ class TestFieldName:
         [b"X_Forwarded_For", b"X-Forwarded_For", b"_", b"a_", b"_a", b"Content_Length", b"Content_Type", b"Host_"],
     )
     def test_is_dropped_with_an_underscore_which_could_forge_a_dash(self, accepts, name):
-        accepted = accepts(with_lines(b"X-Forwarded-For: 1", name + b": 2"))
-        assert http_fields(accepted) == {"HTTP_HOST": "a", "HTTP_X_FORWARDED_FOR": "1"}
+        accepted = accepts(with_lines(b"X-Forwarded-For: 192.0.2.1", name + b": 2"))
+        assert http_fields(accepted) == {"HTTP_HOST": "a", "HTTP_X_FORWARDED_FOR": "192.0.2.1"}
 
     @pytest.mark.parametrize(
         "name", [b"Host_", b"Content_Length", b"Transfer_Encoding", b"Transfer-Encodin", b"Content"]

@@ -21,6 +21,10 @@ def get(target: str = "/", *lines: str, version: str = "1.1") -> bytes:
     )
 
 
+def of_the_message(environ: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key not in verdict.OF_THE_CONNECTION}
+
+
 class TestPersistence:
     """§9.3"""
 
@@ -30,7 +34,7 @@ class TestPersistence:
             for number in range(10):
                 response = client.exchange(get(f"/{number}"))
                 assert response.body == f"/{number}".encode()
-                assert response.get("Connection") is None
+                assert not response.says_close
             assert running.connection_count() == 1
 
     def test_http_1_0_connections_close(self, serve, transport):
@@ -73,7 +77,7 @@ class TestPersistence:
     )
     def test_what_only_looks_like_close_does_not_close(self, serve, lines):
         with serve(hello).connect() as client:
-            assert client.exchange(get("/", *lines)).get("Connection") is None
+            assert not client.exchange(get("/", *lines)).says_close
             client.assert_open()
 
     @pytest.mark.parametrize("value", [b"close;", b"a b", b'"close"', b"close=1", b"clos\xe9", b"@"], ids=repr)
@@ -179,7 +183,7 @@ class TestPipelining:
         assert running.targets == ["/1", "/1"]
 
     def test_a_head_equal_to_the_one_before_is_read_in_full(self, serve, transport):
-        """The connection remembers the last head; what differs in one octet must differ in environ."""
+        """The connection remembers the last head; what differs in one octet must differ in environ and answer."""
         first = get("/a", "X: 1")
         variants = [
             get("/a", "X: 2"),
@@ -194,14 +198,30 @@ class TestPipelining:
             get("/a", "x: 1"),
             first.replace(b"1.1", b"1.0").replace(b"X: 1", b"Connection: keep-alive"),
         ]
-        running = serve(hello)  # the referee compares each environ with what was sent
+        running = serve(hello)
+
+        def read(client, message):
+            response = client.read_response(message.split(b" ")[0].decode())
+            return response.status, response.get("Connection"), response.body
+
+        def exchange_alone(message):
+            with running.connect() as client:
+                client.send(message)
+                return read(client, message), of_the_message(running.environs[-1])
+
+        alone = {message: exchange_alone(message) for message in (first, *variants)}
+        assert len({repr(what) for what in alone.values()}) == len(variants), "all differ, but for X and x"
+        expected = []
+        already = running.calls
         with running.connect() as client:
             for variant in variants:
-                for message in (first, variant, variant, first, first):
-                    client.exchange(message, method=message.split(b" ")[0].decode())
-                client.send(first + variant + variant + first)
-                for message in (first, variant, variant, first):
-                    client.read_response(message.split(b" ")[0].decode())
+                batches = ([first], [variant], [variant], [first], [first], [first, variant, variant, first])
+                for messages in batches:
+                    client.send(b"".join(messages))
+                    for message in messages:
+                        assert read(client, message) == alone[message][0]
+                        expected.append(alone[message][1])
+        assert [of_the_message(environ) for environ in running.environs[already:]] == expected
 
     @pytest.mark.parametrize("change", ["fields", "line", "body"])
     def test_a_bad_request_behind_a_similar_good_one_is_refused(self, serve, change):
@@ -299,6 +319,46 @@ class TestTearDown:
                 client.send(get("/1", "Connection: close") + b"x" * 100_000, may_break=True)
                 assert client.read_response().body == b"/1"
                 client.assert_gone()
+
+    @pytest.mark.parametrize("message", [get(), get("/health"), get("/", "Connection: keep-alive", version="1.0")])
+    def test_with_keep_alive_zero_a_client_that_did_not_say_close_may_have_sent_its_next_request(
+        self, serve, transport, message
+    ):
+        running = serve(hello, keep_alive=0, linger_timeout=30, health_path="/health")
+        with running.connect() as client:
+            response = client.exchange(message)
+            assert (response.status, response.says_close) == (200, True)
+            client.assert_closed()
+            assert running.connection_count() == 1
+            client.send(message)
+            client.close()
+            wire.wait_until(lambda: running.connection_count() == 0, "the connection gone")
+
+    def test_with_keep_alive_zero_an_answer_is_read_in_full_by_a_client_that_asked_again_before(self, serve):
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [b"x" * 200_000]
+
+        running = serve(application, keep_alive=0)
+        with running.connect(receive_buffer_bytes=4096) as client:
+            client.send(get())
+            assert client.has_input(wire.PATIENCE_S)
+            client.has_input(0.1)
+            client.send(get(), may_break=True)
+            response = client.read_response()
+            assert (len(response.body), response.says_close) == (200_000, True)
+            client.assert_closed()
+
+    @pytest.mark.parametrize("keep_alive", [75, 0])
+    @pytest.mark.parametrize(
+        "message", [get("/", "Connection: close"), get("/health", "Connection: close"), get(version="1.0")]
+    )
+    def test_a_connection_whose_client_will_send_no_more_does_not_linger(self, serve, transport, message, keep_alive):
+        running = serve(hello, keep_alive=keep_alive, linger_timeout=30, health_path="/health")
+        with running.connect() as client:
+            assert client.exchange(message).says_close
+            wire.wait_until(lambda: running.connection_count() == 0, "the connection gone")
+            client.assert_closed()
 
 
 class TestExpect:

@@ -6,6 +6,9 @@ import pytest
 import verdict
 import wire
 
+from headrace.config import SETTINGS
+from headrace.errors import REFUSALS
+
 HOST = b"Host: a\r\n"
 
 
@@ -156,3 +159,105 @@ class TestBody:
             assert client.exchange(wire.request(method="POST", fields=[("Content-Length", "0")])).status == 200
             assert client.exchange(wire.request(method="POST", body=b"x")).status == 413
             client.assert_closed()
+
+
+CHUNKED_1235 = wire.request(method="PUT", fields=[("Transfer-Encoding", "chunked")]) + b"4d3\r\n" + b"x" * 1235
+
+
+def refusals(caplog):
+    """The lines of HR208, once there is one."""
+    wire.wait_until(lambda: "HR208" in caplog.text, "the line")
+    return [message for message in caplog.messages if message.startswith("HR208 ")]
+
+
+class TestLog:
+    """The limit that was met is told to the operator, by its setting; the client learns that there is one."""
+
+    @pytest.mark.parametrize(
+        ("settings", "message", "told"),
+        [
+            ({"limit_request_line": 64}, line_of(65), "414 request line too long (RFC 9112 §3): "
+             "limit_request_line is 64 bytes"),
+            ({"limit_request_fields": 2}, fields(3), "431 too many fields (RFC 6585 §5): "
+             "limit_request_fields is 2 fields"),
+            ({"limit_request_field_size": 64}, field_of(65), "431 a field line is too long (RFC 6585 §5): "
+             "limit_request_field_size is 64 bytes"),
+            ({"limit_request_head": 128}, head_of(129), "431 request head too long (RFC 6585 §5): "
+             "limit_request_head is 128 bytes"),
+            ({"limit_request_body": 1234}, wire.request(method="PUT", body=b"x" * 1235),
+             "413 the body is too long (RFC 9110 §15.5.14): limit_request_body is 1234 bytes"),
+            ({"limit_request_body": 1234}, CHUNKED_1235,
+             "413 the body is too long (RFC 9110 §15.5.14): limit_request_body is 1234 bytes"),
+            ({"limit_request_body": 1234, "stream_request_body": True}, CHUNKED_1235,
+             "413 the body is too long (RFC 9110 §15.5.14): limit_request_body is 1234 bytes"),
+            ({"head_timeout": 0.1}, b"GET", "408 the request head took too long (RFC 9110 §15.5.9): "
+             "head_timeout is 0.1 seconds"),
+            ({}, b"GET / HTTP/1.1\r\n\r\n", "400 Host is missing (RFC 9112 §3.2)"),
+        ],
+        ids=["line", "fields", "field", "head", "body", "chunked body", "streamed body", "head timeout", "no limit"],
+    )  # fmt: skip
+    def test_names_the_limit_that_was_met_and_the_answer_does_not(self, serve, caplog, settings, message, told):
+        caplog.set_level("DEBUG", "headrace")
+        running = serve(verdict.echo, **settings)
+        with running.connect() as client:
+            client.send(message, may_break=True)
+            answer = client.read_response()
+        [line] = refusals(caplog)
+        assert line.endswith(f": {told}")
+        assert not any(f"{value}".encode() in answer.body for value in settings.values())
+
+    @pytest.mark.parametrize(
+        ("settings", "message", "request_named"),
+        [
+            ({}, b"GET /a/b?secret HTTP/1.1\r\nHost : a\r\n\r\n", "GET /a/b"),
+            ({}, b"GET http://a/b?secret HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET http://a/b"),
+            ({}, b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nsecret", "PUT /a"),
+            ({"stream_request_body": True},
+             b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nsecret", "PUT /a"),
+            ({"head_timeout": 0.1}, b"GET /late?secret HTTP/1.1\r\nHos", "GET /late"),
+            ({"head_timeout": 0.1}, b"GET /late?secret", "a request"),
+            ({"body_timeout": 0.1}, wire.request("/late?secret", method="PUT", body=b"xy")[:-1], "PUT /late"),
+            ({}, b"GET /\x1b[31m\xe4?secret HTTP/1.1\r\n\r\n", "a request"),
+            ({}, b"\x16\x03\x01secret\r\n", "a request"),
+            ({"limit_request_line": 64}, b"GET /" + b"x" * 90 + b"?secret HTTP/1.1\r\n\r\n", "a request"),
+        ],
+        ids=["field", "absolute", "chunk", "streamed", "late", "late line", "late body", "octets", "TLS", "long line"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("before", [False, True], ids=["first", "second"])
+    def test_names_the_client_and_the_request_as_far_as_it_was_understood_without_its_query(
+        self, serve, caplog, transport, settings, message, request_named, before
+    ):
+        """Of a connection's second request, too, where the first was another one."""
+        caplog.set_level("DEBUG", "headrace")
+        running = serve(verdict.echo, **settings)
+        with running.connect() as client:
+            peer = "unix" if transport == "unix" else f"127.0.0.1:{client.sock.getsockname()[1]}"
+            if before:
+                client.exchange(verdict.GOOD)
+            client.send(message, may_break=True)
+            assert client.read_response(message.split(b" ")[0].decode("latin-1")).status >= 400
+        [line] = refusals(caplog)
+        assert line.startswith(f"HR208 refused {request_named} of {peer}: 4")
+        assert "secret" not in line
+
+    def test_has_no_line_for_what_the_application_failed_on(self, serve, caplog):
+        """It was not refused, and HR301 tells of it."""
+        caplog.set_level("DEBUG", "headrace")
+
+        def application(environ, start_response):
+            raise ValueError
+
+        assert serve(application).exchange(wire.request()).status == 500
+        assert "HR301" in caplog.text
+        assert "HR208" not in caplog.text
+
+    def test_has_no_line_but_that_of_the_access_log_at_the_usual_level(self, serve, caplog):
+        """Whoever sends nonsense must not fill it."""
+        caplog.set_level("INFO", "headrace")
+        assert serve(verdict.echo).exchange(b"nonsense\r\n\r\n").status == 400
+        assert "HR208" not in caplog.text
+
+    def test_every_limit_in_the_table_of_refusals_is_a_setting(self):
+        named = {name for refusal in REFUSALS.values() for name in refusal.limits}
+        assert named <= set(SETTINGS)
+        assert {name for name in SETTINGS if name.startswith("limit_")} <= named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,10 @@ class TestTable:
 
     def test_flags_are_the_names_of_the_settings_in_gunicorns_spelling(self):
         for setting in SETTINGS.values():
+            if setting.kind == "table":
+                continue  # for configuration files
             words = {flag.lstrip("-").removeprefix("no-").replace("-", "_") for flag in setting.flags}
-            assert setting.name in words
+            assert setting.name.removeprefix("proc_") in words or not setting.flags  # gunicorn: proc_name, --name
 
     @pytest.mark.parametrize(
         ("name", "default"),
@@ -58,6 +61,13 @@ class TestTable:
 
 
 class TestConfig:
+    def test_a_size_that_is_allocated_at_the_start_cannot_be_one_that_no_machine_has(self):
+        """One typing slip, 64m for 64k, must not cost what the application needs."""
+        for name in ("response_buffer", "limit_request_line", "limit_request_fields"):
+            assert SETTINGS[name].most <= 16 << 20, name
+        with pytest.raises(ConfigError, match="response_buffer: 67108864 is outside the range 0 to 16777216 bytes"):
+            Config(response_buffer=64 << 20)
+
     def test_is_immutable(self):
         with pytest.raises(dataclasses.FrozenInstanceError):
             Config().keep_alive = 1.0
@@ -212,6 +222,12 @@ class TestBind:
             ("user@host:80", "no usable host"),
             ("unix:", "has no path"),
             ("unix:a\x00b", "NUL"),
+            ("unix:@", "has no name"),
+            ("fd://", "has no descriptor's number"),
+            ("fd://-1", "has no descriptor's number"),
+            ("fd://3x", "has no descriptor's number"),
+            ("systemd:", "has no name that systemd gives"),
+            ("systemd:a:b", "has no name that systemd gives"),
             ("unix:/" + "a" * 107, "108 bytes; the system takes 107"),
         ],
     )
@@ -219,10 +235,54 @@ class TestBind:
         with pytest.raises(AddressError, match=message):
             parse_bind(text)
 
-    @pytest.mark.parametrize("text", ["127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock"])
+    @pytest.mark.parametrize(
+        "text", ["127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock", "fd://3", "systemd", "systemd:web"]
+    )
     def test_is_written_as_it_was_read(self, text):
         assert str(parse_bind(text)) == text
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has the abstract namespace")
+    def test_may_be_an_abstract_name(self):
+        address = parse_bind("unix:@app")
+        assert address.is_unix and address.is_abstract
+        assert str(address) == "unix:@app"
+        assert not parse_bind("unix:./@app").is_abstract
+
+    def test_of_what_is_inherited_is_not_open_yet(self):
+        assert parse_bind("fd://7").fd == 7
+        assert (parse_bind("systemd").systemd, parse_bind("systemd:web").systemd) == ("", "web")
+        assert all(parse_bind(text).is_inherited for text in ("fd://7", "systemd", "systemd:web"))
+        assert not parse_bind("unix:/x").is_inherited
 
     def test_gives_a_url_for_people(self):
         assert parse_bind("[::1]:80").url == "http://[::1]:80"
         assert parse_bind("unix:/x").url == "unix:/x"
+
+
+class TestUmask:
+    @pytest.mark.parametrize(("text", "value"), [("0", 0), ("7", 7), ("027", 0o27), ("0o27", 0o27), ("0777", 0o777)])
+    def test_is_octal(self, text, value):
+        assert Config(umask=text).umask == Config(umask=value).umask == value
+
+    def test_is_left_alone_without_one(self):
+        assert Config().umask is None
+
+    @pytest.mark.parametrize("value", ["22", "777", "8", "0x1f", "01777", "-1", "+7", "0_7", "", True, 512, -1, 2.0])
+    def test_that_is_none_or_could_be_meant_in_two_ways_is_refused(self, value):
+        with pytest.raises(ConfigError, match="^umask: "):
+            Config(umask=value)
+
+    def test_tells_how_to_write_it(self):
+        with pytest.raises(ConfigError, match="in octal it is 022"):
+            Config(umask="22")
+
+
+class TestEnv:
+    def test_is_a_list_of_assignments(self):
+        assert Config(env="A=1").env == ("A=1",)
+        assert Config(env=["A=1=2", "B="]).env == ("A=1=2", "B=")
+
+    @pytest.mark.parametrize("value", ["A", "=1", "", ["A=1", 2], 3, "A=\0"])
+    def test_refuses_what_is_none(self, value):
+        with pytest.raises(ConfigError, match="^env: "):
+            Config(env=value)

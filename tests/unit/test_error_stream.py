@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from headrace.config import Config
 from headrace.observe.error_stream import ERROR_STREAM
 from headrace.observe.log_setup import set_up_logging
 
@@ -48,6 +49,7 @@ def unconfigured():
         return logger
 
     yield clear
+    ERROR_STREAM.follow(None)
     for handler in logger.handlers:
         handler.close()
     logger.handlers[:] = []
@@ -56,7 +58,7 @@ def unconfigured():
 
 def test_messages_go_to_stderr_with_time_process_and_level(unconfigured, capsys):
     logger = unconfigured()
-    set_up_logging("-", "info")
+    set_up_logging(Config(log_level="info"))
     logger.info("Listening at: %s", "http://127.0.0.1:8000")
     logger.debug("unheard")
     line = capsys.readouterr().err
@@ -66,7 +68,7 @@ def test_messages_go_to_stderr_with_time_process_and_level(unconfigured, capsys)
 
 def test_messages_go_to_a_file(unconfigured, tmp_path):
     logger = unconfigured()
-    set_up_logging(str(tmp_path / "error.log"), "warning")
+    set_up_logging(Config(error_logfile=str(tmp_path / "error.log"), log_level="warning"))
     logger.info("unheard")
     logger.warning("heard \ud800")
     assert (tmp_path / "error.log").read_text().endswith("WARNING heard \\ud800\n")
@@ -74,6 +76,6 @@ def test_messages_go_to_a_file(unconfigured, tmp_path):
 
 def test_logging_that_the_application_has_configured_is_left_alone(unconfigured):
     logger = unconfigured(propagate=True)  # pytest has handlers on the root logger
-    set_up_logging("-", "info")
+    set_up_logging(Config(log_level="info"))
     assert logger.handlers == []
     assert logger.propagate

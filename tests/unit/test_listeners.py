@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 
 import pytest
 
-from headrace.process.listeners import ListenError, close_listeners, open_listeners
+from headrace.config import Config
+from headrace.process.listeners import ListenError, Options, close_listeners, open_listeners, options_of
 
 
 @pytest.fixture
@@ -16,8 +18,8 @@ def listen():
     """Open listeners that are closed when the test ends."""
     opened = []
 
-    def opener(*binds, backlog=16):
-        listeners = open_listeners(binds, backlog)
+    def opener(*binds, backlog=16, **options):
+        listeners = open_listeners(binds, Options(backlog, **options))
         opened.extend(listeners)
         return listeners
 
@@ -217,3 +219,141 @@ class TestUnix:
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         connect_to(listener).close()
+
+
+class TestPermissions:
+    def test_of_unix_sockets_are_the_ones_asked_for(self, listen, folder):
+        for mode in (0o600, 0o666):
+            listen(f"unix:{mode:o}.sock", unix_mode=mode)
+            assert stat.S_IMODE((folder / f"{mode:o}.sock").stat().st_mode) == mode
+
+    def test_of_unix_sockets_are_what_the_umask_leaves(self, listen, folder):
+        before = os.umask(0o027)
+        try:
+            listen("unix:app.sock")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((folder / "app.sock").stat().st_mode) == 0o750
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_owner_and_group_are_set(self, listen, folder):
+        listen("unix:app.sock", unix_owner=(-1, 12345))
+        listen("unix:other.sock", unix_owner=(23456, -1))
+        assert ((folder / "app.sock").stat().st_gid, (folder / "other.sock").stat().st_uid) == (12345, 23456)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root gives files away")
+    def test_that_cannot_be_set_leave_no_socket(self, listen, folder):
+        with pytest.raises(ListenError, match="its owner or mode cannot be set"):
+            listen("unix:app.sock", unix_owner=(0, 0))
+        assert not (folder / "app.sock").exists()
+
+    @pytest.mark.parametrize(
+        ("text", "ids"), [("0", (0, -1)), ("root", (0, -1)), ("root:0", (0, 0)), (":7", (-1, 7)), ("7:", (7, -1))]
+    )
+    def test_owners_are_names_or_numbers(self, text, ids):
+        assert options_of(Config(unix_socket_owner=text)).unix_owner == ids
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another")
+    def test_belong_to_whom_root_becomes_unless_their_owner_is_named(self):
+        assert options_of(Config(user="54321", group="54322")).unix_owner == (54321, 54322)
+        assert options_of(Config(user="54321", group="54322", unix_socket_owner=":7")).unix_owner == (-1, 7)
+        with pytest.raises(ListenError, match="--user: there is no user 'nobody-of-that-name'"):
+            options_of(Config(user="nobody-of-that-name"))
+
+    @pytest.mark.parametrize("text", ["no-such-user", ":no-such-group", ":", "", "-1", "4294967295"])
+    def test_owners_that_are_none_are_told_so(self, text):
+        with pytest.raises(ListenError, match="--unix-socket-owner: "):
+            options_of(Config(unix_socket_owner=text))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has the abstract namespace")
+class TestAbstract:
+    def test_is_no_file_and_ends_with_its_socket(self, listen, folder):
+        name = f"@headrace-{os.getpid()}"
+        (listener,) = listen(f"unix:{name}")
+        assert listener.address.url == f"unix:{name}"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect("\0" + name[1:])
+        assert list(folder.iterdir()) == []
+        with pytest.raises(ListenError, match=f"cannot listen on unix:{name}: address already in use"):
+            listen(f"unix:{name}")
+        listener.close()
+        listen(f"unix:{name}")
+
+
+class TestInherited:
+    @pytest.fixture
+    def made(self):
+        """made(family, kind, listening): the descriptor of such a socket, which somebody else has made."""
+
+        def made(family=socket.AF_INET, kind=socket.SOCK_STREAM, listening=True, address=("127.0.0.1", 0)):
+            sock = socket.socket(family, kind)
+            sock.bind(address)
+            if listening:
+                sock.listen(16)
+            return sock.detach()
+
+        return made
+
+    def test_by_number_is_listened_on_as_it_is(self, listen, made):
+        fd = made()
+        os.set_inheritable(fd, True)
+        (listener,) = listen(f"fd://{fd}")
+        assert listener.socket.fileno() == fd
+        assert listener.address.port > 0
+        assert not os.get_inheritable(fd)
+        connect_to(listener).close()
+
+    def test_unix_sockets_keep_their_file(self, listen, made, folder):
+        (listener,) = listen(f"fd://{made(socket.AF_UNIX, address='app.sock')}")
+        assert listener.address.url == "unix:app.sock"
+        listener.close()
+        assert (folder / "app.sock").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            ({"listening": False}, "does not listen"),
+            ({"kind": socket.SOCK_DGRAM, "listening": False}, "is no stream socket"),
+        ],
+    )
+    def test_sockets_that_cannot_be_accepted_on_are_refused_and_left_open(self, listen, made, options, why):
+        fd = made(**options)
+        with pytest.raises(ListenError, match=f"cannot listen on fd://{fd}: descriptor {fd} {why}"):
+            listen(f"fd://{fd}")
+        os.close(fd)
+
+    def test_what_is_no_socket_is_refused(self, listen, folder):
+        fd = os.open(folder, os.O_RDONLY)
+        with pytest.raises(ListenError, match="is no socket"):
+            listen(f"fd://{fd}")
+        os.close(fd)
+        with pytest.raises(ListenError, match="bad file descriptor"):
+            listen(f"fd://{fd}")
+
+    @pytest.mark.parametrize("fd", [0, 1, 2])
+    def test_standard_streams_are_refused(self, listen, fd):
+        with pytest.raises(ListenError, match="is standard input, output or error"):
+            listen(f"fd://{fd}")
+
+    def test_one_descriptor_is_listened_on_once(self, listen, made):
+        fd = made()
+        with pytest.raises(ListenError, match="listened on already"):
+            open_listeners([f"fd://{fd}", f"fd://0{fd}"], 16)
+
+    def test_systemd_without_sockets_of_its_is_told_so(self, listen, monkeypatch):
+        monkeypatch.delenv("LISTEN_PID", raising=False)
+        with pytest.raises(ListenError, match="cannot listen on systemd:web: systemd has passed no such socket"):
+            listen("systemd:web")
+
+
+class TestReusePort:
+    def test_lets_two_listen_at_one_port(self, listen):
+        (first,) = listen("127.0.0.1:0", reuse_port=True)
+        (second,) = listen(f"127.0.0.1:{first.address.port}", reuse_port=True)
+        assert second.address == first.address
+
+    def test_is_not_there_unless_asked_for(self, listen):
+        (first,) = listen("127.0.0.1:0", reuse_port=True)
+        with pytest.raises(ListenError, match="address already in use"):
+            listen(f"127.0.0.1:{first.address.port}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -36,6 +37,19 @@ def test_a_server_needs_no_command_line():
     assert "click" not in modules_after("import headrace; headrace.Server(lambda e, s: [], port=0).stop()")
 
 
+def test_the_command_line_imports_nothing_that_serving_does_not_need():
+    """Each worker would keep it in memory."""
+    modules = modules_after("import headrace.cli, headrace.process.worker")
+    for package in ("doctor", "migrate", "integrations", "middleware", "dropin", "config.reference"):
+        assert f"headrace.{package}" not in modules
+
+
+def test_nor_does_a_supervisor_keep_what_only_workers_or_rare_settings_need():
+    modules = modules_after("import headrace.cli, headrace.process.supervisor")
+    for name in ("headrace.engine.loop", "logging.config", "tempfile", "hashlib", "multiprocessing", "ssl", "tomllib"):
+        assert name not in modules
+
+
 def test_the_package_says_that_it_is_typed():
     assert (Path(headrace.__file__).parent / "py.typed").is_file()
 
@@ -61,3 +75,13 @@ class TestMissingExtensions:
     def test_an_incomplete_installation_is_told_so(self, tmp_path):
         with pytest.raises(ImportError, match=f"missing from {tmp_path}\nhint: install a wheel"):
             check_is_built(tmp_path)
+
+
+WHEELS = Path(__file__).parents[2] / ".github" / "workflows" / "wheels.yml"
+
+
+@pytest.mark.skipif(not WHEELS.is_file(), reason="no workflow beside the tests")
+def test_wheels_are_built_for_both_kinds_of_linux_and_of_macos_on_runners_that_exist():
+    """macos-13, the last plain name for Intel, went in December 2025; macos-15 is arm64."""
+    (matrix,) = re.findall(r"^ +os: \[(.*)\]$", WHEELS.read_text(), re.MULTILINE)
+    assert matrix.split(", ") == ["ubuntu-24.04", "ubuntu-24.04-arm", "macos-15-intel", "macos-15"]

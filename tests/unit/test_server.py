@@ -115,6 +115,16 @@ class TestServer:
         with pytest.raises(ConfigError, match="chdir: has a meaning on the command line only"):
             headrace.Server(application, port=0, chdir="/")
 
+    def test_a_spool_dir_where_no_file_can_be_made_is_a_wrong_setting(self, tmp_path):
+        with pytest.raises(ConfigError, match=f"^spool_dir: there is no folder '{tmp_path}/missing'$"):
+            headrace.Server(application, port=0, spool_dir=tmp_path / "missing")
+
+    def test_a_relative_spool_dir_stays_where_it_was_when_the_server_was_made(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        server = headrace.Server(application, port=0, spool_dir=".")
+        assert server.config.spool_dir == str(tmp_path)
+        server.stop()
+
     def test_an_application_that_cannot_be_called_is_a_type_error(self):
         with pytest.raises(TypeError, match="this is 5"):
             headrace.Server(5, port=0)

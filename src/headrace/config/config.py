@@ -7,10 +7,14 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 
 from headrace.config.address import AddressError, parse_bind
-from headrace.config.settings import SETTINGS, Setting, Settings
+from headrace.config.behind import with_preset
+from headrace.config.setting import Setting
+from headrace.config.settings import SETTINGS, Settings
 
 
 class ConfigError(ValueError):
@@ -37,13 +41,53 @@ class Config(Settings):
     @classmethod
     def from_values(cls, values: Mapping[str, object], spelled: Mapping[str, str] | None = None) -> Config:
         """A Config from what somebody wrote.  ``spelled`` gives, for a setting's name, the word that was used for it
-        (a flag, say), which the messages then use as well.  Raises ConfigError, also for unknown names."""
+        (a flag, say), which the messages then use as well.  ``behind`` fills in what is not there.
+
+        Raises ConfigError, also for unknown names."""
+        values = with_preset(values)
         known = {name: value for name, value in values.items() if name in SETTINGS}
         problems = [unknown_name(name) for name in values if name not in SETTINGS]
         checked_values, more = checked(known, spelled or {})
         if problems or more:
             raise ConfigError([*problems, *more])
         return cls(**checked_values)  # type: ignore[arg-type]  # the table has checked them
+
+    def said(self, name: str) -> str:
+        """ "limit_request_body is 1073741824 bytes", for the log."""
+        return f"{name} is {getattr(self, name)} {SETTINGS[name].unit}".rstrip()
+
+
+def with_usable_spool_dir(config: Config, spelled: str = "spool_dir") -> Config:
+    """The Config with its spool_dir, where one is set, as an absolute path at which a file has been made just now.
+
+    Apart from the other checks, for it looks at the disk, and from the folder that --chdir has changed to.  Whoever
+    names a folder does not want bodies in memory instead, and should not learn at the first upload that it is missing.
+    Raises ConfigError."""
+    if config.spool_dir is None:
+        return config
+    folder = Path(os.path.abspath(config.spool_dir))  # noqa: PTH100  # no resolving of links: messages show it
+    try:
+        if not folder.exists():
+            raise ConfigError([f"{spelled}: there is no folder {str(folder)!r}"])
+        if not folder.is_dir():
+            raise ConfigError([f"{spelled}: {str(folder)!r} is not a folder"])
+        import tempfile  # with all that it imports a third of a megabyte
+
+        tempfile.TemporaryFile(dir=folder).close()  # access(2) would not tell of all that can be in the way
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError([f"{spelled}: no file can be made in {str(folder)!r}: {reason}"]) from None
+    return replace(config, spool_dir=str(folder))
+
+
+def check_referee(config: Config, spelled: str = "referee") -> None:
+    """Is what ``referee`` needs installed?  Apart from the other checks, for it loads a library.  Who asks for a second
+    reading is not to go without it.  Raises ConfigError."""
+    if config.referee:
+        try:
+            import_module("headrace.referee")
+        except ImportError as error:
+            raise ConfigError([f"{spelled}: {error}"]) from None
 
 
 def unknown_name(name: str) -> str:
@@ -76,13 +120,25 @@ def convert(setting: Setting, value: object) -> object:
             raise ValueError(f"{value!r} is not True or False")
         return value
     if setting.kind == "texts":
-        return _binds(value)
+        return _binds(value) if setting.name == "bind" else _texts(setting, value)
+    if setting.kind == "umask":
+        return _umask(value)
+    if setting.kind == "list":
+        return _list(setting, value)
+    if setting.kind == "table":
+        return _table(value)
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise ValueError(f"{value!r} is not a str")
     if setting.kind == "choice" and text not in setting.choices:
         raise ValueError(f"{text!r} is not one of {', '.join(setting.choices)}")
-    return text
+    return text if setting.check is None else setting.check(text)
+
+
+def _table(value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} is not a table (a dict with str keys)")
+    return dict(value)
 
 
 def _integer(setting: Setting, value: object) -> int:
@@ -104,6 +160,19 @@ def _check_range(setting: Setting, value: float) -> None:
         raise ValueError(f"{value} is outside the range {setting.range_text}")
 
 
+def _list(setting: Setting, value: object) -> tuple[str, ...]:
+    """Separated by commas in one str, or a list of them."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, Iterable):
+        raise ValueError(f"{value!r} is not a str or a list of str")
+    texts = tuple(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is not a str")
+    texts = tuple(filter(None, (text.strip() for text in texts)))
+    return texts if setting.check is None else tuple(setting.check(texts))
+
+
 def _binds(value: object) -> tuple[str, ...]:
     binds = [value] if isinstance(value, str) else value
     if not isinstance(binds, Iterable):
@@ -119,6 +188,35 @@ def _binds(value: object) -> tuple[str, ...]:
     if not binds:
         raise ValueError("there is nothing to listen on")
     return tuple(binds)
+
+
+def _texts(setting: Setting, value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping)):
+        raise ValueError(f"{value!r} is not a str or a list of str")
+    texts = tuple(texts)
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is not a str")
+        if setting.name == "env" and ("=" not in text[1:] or "\x00" in text):
+            raise ValueError(f"{text!r} is not {setting.metavar}")
+    return texts
+
+
+def _umask(value: object) -> int:
+    """An int, or octal text.  "22" could be meant in octal, as umask(1) has it, or not, as gunicorn takes it."""
+    umask = value
+    if isinstance(value, str):
+        if re.fullmatch("[1-7][0-7]{1,2}", value, re.ASCII):
+            raise ValueError(f"{value!r} does not begin with 0; in octal it is 0{value}")
+        if not re.fullmatch("0o?[0-7]{1,3}|[0-7]", value, re.ASCII):
+            raise ValueError(f"{value!r} is not a number in octal, such as 027")
+        umask = int(value.replace("o", ""), 8)
+    if isinstance(umask, bool) or not isinstance(umask, int):
+        raise ValueError(f"{value!r} is not a whole number")
+    if not 0 <= umask <= 0o777:
+        raise ValueError(f"{value!r} is outside the range 0 to 0777")
+    return umask
 
 
 _SIZE = re.compile(r"(-?[0-9]{1,20})([kmg]?)", re.ASCII | re.IGNORECASE)

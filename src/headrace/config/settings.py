@@ -1,86 +1,34 @@
 """The one table of settings: each with type, default, unit, range, flags and help, and beside it the reason why.
 
-The command line, the keywords of serve() and Server, and the checks all come from here.  Neighbours' values in the
-comments are those of gunicorn 23, waitress 3, uvicorn 0.3x, granian 2, nginx and Apache httpd 2.4.
+The command line, the environment (HEADRACE_*), the configuration files, the keywords of serve() and Server, the checks
+and docs/settings.md all come from here.  Neighbours' values in the comments are those of gunicorn 23, waitress 3,
+uvicorn 0.3x, granian 2, nginx and Apache httpd 2.4.  Rows about processes are in process_settings.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
 
-T = TypeVar("T")
+from headrace.config.behind import PRESETS
+from headrace.config.process_settings import ProcessSettings
+from headrace.config.proxies import networks, root_path, unix_mode
+from headrace.config.setting import GIB, KIB, MIB, Setting, setting
+from headrace.forwarded_fields import DEFAULT_FIELDS, DEFAULT_TRUSTED, HOPS_MAX, known_fields
 
 #: Headings of --help, in their order.
-GROUPS = ("Sockets", "Application", "Limits", "Deadlines", "Bodies", "Responses", "Logging")
+GROUPS = (
+    "Sockets", "Proxies", "Application", "Workers", "Threads", "Limits", "Deadlines", "Bodies", "Responses",
+    "Operations", "Logging", "Process", "Development",
+)  # fmt: skip
 
-Kind = Literal["text", "texts", "integer", "seconds", "switch", "choice"]
-
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table. ``name`` is the keyword; ``flags`` are the spellings on the command line, the first of
-    which is the primary one.  A switch whose default is on has flags that turn it off."""
-
-    name: str
-    kind: Kind
-    default: Any
-    group: str
-    flags: tuple[str, ...]
-    help: str
-    unit: str = ""
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-    optional: bool = False
-
-    @property
-    def range_text(self) -> str:
-        """ "64 to 1048576 bytes", for messages and help; "" when there is no range."""
-        if self.least is None or self.most is None:
-            return ""
-        return f"{self.least:g} to {int(self.most)} {self.unit}".rstrip()
-
-
-def setting(
-    default: T,
-    group: str,
-    *flags: str,
-    help: str,
-    kind: Kind | None = None,
-    unit: str = "",
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> T:
-    """A dataclass field with its row as metadata; typed as its value, as dataclasses.field is."""
-    row = {
-        "kind": kind or _kind_of(default),
-        "group": group,
-        "flags": flags,
-        "help": help,
-        "unit": unit,
-        "least": least,
-        "most": most,
-        "choices": choices,
-        "optional": default is None,
-    }
-    return dataclasses.field(default=default, metadata=row)
-
-
-def _kind_of(default: object) -> Kind:
-    kinds: dict[type, Kind] = {bool: "switch", int: "integer", float: "seconds", tuple: "texts"}
-    return kinds.get(type(default), "text")
+#: Of these nothing can be had by serve() and Server: they are for a command that owns its processes.
+COMMAND_GROUPS = ("Application", "Workers", "Process", "Development")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The table.  Units: bytes, seconds, or a count, as each row says."""
+class ServingSettings:
+    """What concerns clients and their requests.  Units: bytes, seconds, or a count, as each row says."""
 
     # -- Sockets ------------------------------------------------------------------------------------------------
 
@@ -91,7 +39,9 @@ class Settings:
         "Sockets",
         "-b",
         "--bind",
-        help="Where to listen: HOST:PORT, :PORT, [IPV6]:PORT or unix:PATH. May be repeated. Port 0 picks a free one.",
+        help="Where to listen: HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME (abstract), fd://NUMBER "
+        "(inherited), systemd or systemd:NAME (socket activation). May be repeated. Port 0 picks a free one.",
+        metavar="ADDRESS",
     )
     # Connections that the kernel keeps ready for accept; it cuts this to net.core.somaxconn. gunicorn and uvicorn
     # 2048, waitress 1024, nginx 511.
@@ -104,16 +54,29 @@ class Settings:
         least=1,
         most=65535,
     )
-    # Accept stops here and goes on when one closes, so that descriptors are left for files and databases. gunicorn
-    # 1000, waitress 100, nginx 512 (768 in Debian). An idle connection costs under 1 KiB here, so we can afford more.
+    # Accept stops here, unless idle ones make room (engine/polling.pyx), so that descriptors are left for files and
+    # databases. gunicorn 1000, waitress 100, nginx 512 (768 in Debian). An idle connection costs under 1 KiB here, so
+    # we can afford more.
     worker_connections: int = setting(
         10_000,
         "Sockets",
         "--worker-connections",
-        help="Connections that are open at the same time; more wait in the backlog.",
+        help="Connections that are open at the same time. For more the oldest make room that have idled for 2 s, or "
+        "half of --keep-alive; without such they wait in the backlog.",
         unit="connections",
         least=1,
         most=1_000_000,
+    )
+    # gunicorn gthread 1, waitress 4, granian and peregrine 1. Threads cost nothing while calls are quick: see
+    # engine/crew.pxd. An application that is not thread-safe wants 1.
+    threads: int = setting(
+        8,
+        "Threads",
+        "--threads",
+        help="Threads that run the application; one that is not thread-safe wants 1.",
+        unit="threads",
+        least=1,
+        most=4096,
     )
     # "poll" is there to test the fall-back that systems without epoll and kqueue would use.
     poller: str = setting(
@@ -125,19 +88,94 @@ class Settings:
         choices=("auto", "epoll", "kqueue", "poll"),
     )
 
-    # -- Application --------------------------------------------------------------------------------------------
+    # So that several servers can listen at one port and the kernel deals connections out among them (SO_REUSEPORT,
+    # socket(7)). gunicorn, granian: the same option. What waits in the backlog of one that ends is lost.
+    reuse_port: bool = setting(
+        False, "Sockets", "--reuse-port", help="Let other servers, of the same user, listen at the same port as well."
+    )
+    # gunicorn makes it 0777 unless --umask says otherwise, waitress 600 (unix_socket_perms), uvicorn 666.
+    unix_socket_mode: str | None = setting(
+        None,
+        "Sockets",
+        "--unix-socket-mode",
+        help="Permissions of UNIX sockets, octal; 660 with a group lets a proxy in (default: what the umask leaves).",
+        unit="mode",
+        check=unix_mode,
+    )
+    # gunicorn: --user and --group; systemd: SocketUser=, SocketGroup=.
+    unix_socket_owner: str | None = setting(
+        None,
+        "Sockets",
+        "--unix-socket-owner",
+        help="Owner of UNIX sockets: USER, USER:GROUP or :GROUP, by name or number.",
+        unit="owner",
+    )
 
-    factory: bool = setting(
+    # -- Proxies ------------------------------------------------------------------------------------------------
+
+    behind: str | None = setting(
+        None,
+        "Proxies",
+        "--behind",
+        help="Set what this balancer in front needs: --keep-alive and --forwarded-*, where they are not given.",
+        kind="choice",
+        choices=tuple(PRESETS),
+    )
+    # gunicorn 127.0.0.1,::1 and every UNIX peer, for the scheme alone; uvicorn 127.0.0.1; waitress nobody. Who is not
+    # in it has X-Forwarded-* and the like removed, as with waitress (clear_untrusted_proxy_headers).
+    forwarded_allow_ips: tuple[str, ...] = setting(
+        DEFAULT_TRUSTED,
+        "Proxies",
+        "--forwarded-allow-ips",
+        help="Networks of proxies whose --forwarded-fields are believed, separated by commas; also unix, and * for "
+        "everybody. From others they are removed.",
+        kind="list",
+        check=networks,
+    )
+    # gunicorn X-Forwarded-Proto and its like, uvicorn -For and -Proto, waitress none.
+    forwarded_fields: tuple[str, ...] = setting(
+        DEFAULT_FIELDS,
+        "Proxies",
+        "--forwarded-fields",
+        help="Fields that the nearest proxy sets: Forwarded, or some of X-Forwarded-For, -Proto, -Host, -Port and "
+        "-Prefix. Name none that it passes on as the client sent it.",
+        kind="list",
+        check=known_fields,
+    )
+    # waitress 1 (trusted_proxy_count), Werkzeug's ProxyFix 1; gunicorn and uvicorn have none.
+    forwarded_hops: int = setting(
+        0,
+        "Proxies",
+        "--forwarded-hops",
+        help="Number of proxies, each of which adds an address: the client's is the so many-th from the end. 0: "
+        f"addresses are skipped as long as they are in --forwarded-allow-ips, up to the {HOPS_MAX}th.",
+        unit="proxies",
+        least=0,
+        most=HOPS_MAX,
+    )
+    # Off: a client could say anything. gunicorn: the same option; there the header may be left out.
+    proxy_protocol: bool = setting(
         False,
-        "Application",
-        "--factory",
-        help="ATTR is called without arguments and returns the application (default ATTR: create_app, make_app).",
+        "Proxies",
+        "--proxy-protocol",
+        help="Connections from --proxy-allow-from begin with a PROXY header, version 1 or 2; those without are closed.",
     )
-    chdir: str | None = setting(
-        None, "Application", "--chdir", help="Change to this folder before the application is loaded."
+    # gunicorn 127.0.0.1,::1 and every UNIX peer.
+    proxy_allow_from: tuple[str, ...] = setting(
+        DEFAULT_TRUSTED,
+        "Proxies",
+        "--proxy-allow-from",
+        help="Networks whose connections begin so, separated by commas; also unix and *. Others speak HTTP alone.",
+        kind="list",
+        check=networks,
     )
-    pythonpath: str | None = setting(
-        None, "Application", "--pythonpath", help="Folders to put on the module search path, separated by commas."
+    # uvicorn: --root-path, gunicorn: SCRIPT_NAME in the environment.
+    root_path: str = setting(
+        "",
+        "Proxies",
+        "--root-path",
+        help="Where the application is mounted: SCRIPT_NAME. PATH_INFO goes without it where a path begins with it.",
+        check=root_path,
     )
 
     # -- Limits -------------------------------------------------------------------------------------------------
@@ -194,6 +232,16 @@ class Settings:
         unit="bytes",
         least=0,
         most=1 << 60,
+    )
+
+    # Nobody has it. A second parser makes no mistake that the first one has made; it costs some microseconds for each
+    # request. What is refused then, and what is not: docs/referee.md.
+    referee: bool = setting(
+        False,
+        "Limits",
+        "--referee",
+        help="Have each request head read a second time, by llhttp, and refuse with 400 what the two read differently; "
+        "needs headrace[referee].",
     )
 
     # -- Deadlines ----------------------------------------------------------------------------------------------
@@ -267,10 +315,23 @@ class Settings:
         30.0,
         "Deadlines",
         "--graceful-timeout",
-        help="Time that requests in flight may take after SIGTERM or SIGINT.",
+        help="Time that requests in flight may take after SIGTERM (without --workers SIGINT, too), or once their "
+        "worker is to leave.",
         unit="seconds",
         least=0,
         most=86400,
+    )
+
+    # Nobody has it. A proxy's own time-out for us, or what users wait for, less what the application needs.
+    queue_deadline: float = setting(
+        0.0,
+        "Threads",
+        "--queue-deadline",
+        help="Requests that have waited so long for a thread (or since a trusted proxy's X-Request-Start) get 503, and "
+        "the newest goes first; 0: off.",
+        unit="seconds",
+        least=0,
+        most=3600,
     )
 
     # -- Bodies -------------------------------------------------------------------------------------------------
@@ -306,6 +367,7 @@ class Settings:
         least=0,
         most=1 << 60,
     )
+    # One that is named has to be there and writable at the start; for the default place there is anonymous memory.
     spool_dir: str | None = setting(
         None, "Bodies", "--spool-dir", help="Folder for these temporary files (default: where tempfile puts them)."
     )
@@ -321,7 +383,9 @@ class Settings:
     # -- Responses ----------------------------------------------------------------------------------------------
 
     # Answers to pipelined requests that a client does not fetch must not pile up. waitress 16 MiB (outbuf_high_
-    # watermark), Node 16 KiB, asyncio 64 KiB.
+    # watermark), Node 16 KiB, asyncio 64 KiB. At most waitress's 16 MiB: scratch of this size is allocated at the
+    # start, and each connection that does not read may come to keep as much. The kernel's own send buffer, which ends
+    # at 4 MiB (net.ipv4.tcp_wmem), comes on top, so that more would not make any client faster.
     response_buffer: int = setting(
         64 * KIB,
         "Responses",
@@ -329,31 +393,19 @@ class Settings:
         help="Finished responses that may wait for a slow client before its next requests are left unread.",
         unit="bytes",
         least=0,
-        most=GIB,
+        most=16 * MIB,
     )
-    date_header: bool = setting(True, "Responses", "--no-date-header", help="Send no Date field.")
-    server_header: bool = setting(True, "Responses", "--no-server-header", help="Send no Server field.")
+    date_header: bool = setting(
+        True, "Responses", "--no-date-header", help="Send a Date field.", off_help="Send no Date field."
+    )
+    server_header: bool = setting(
+        True, "Responses", "--no-server-header", help="Send a Server field.", off_help="Send no Server field."
+    )
 
-    # -- Logging ------------------------------------------------------------------------------------------------
 
-    access_logfile: str | None = setting(
-        None, "Logging", "--access-logfile", help='Access log in the combined format: a file, or "-" for stdout.'
-    )
-    error_logfile: str = setting(
-        "-",
-        "Logging",
-        "--error-logfile",
-        "--log-file",
-        help='Messages and tracebacks: a file, or "-" for stderr.',
-    )
-    log_level: str = setting(
-        "info",
-        "Logging",
-        "--log-level",
-        help="Least severe message that is logged.",
-        kind="choice",
-        choices=("debug", "info", "warning", "error", "critical"),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Settings(ProcessSettings, ServingSettings):
+    """The table; dataclasses take the rows of the last base first."""
 
 
 SETTINGS: dict[str, Setting] = {

@@ -1,6 +1,6 @@
 # What `wsgi.input` is (PEP 3333, "Input and Error Streams"): the body of one request, read to its end and no further.
 #
-# Owner: environ, and so the application.  Lock: the interpreter lock.
+# Owner: environ, and so the application.  Lock: the interpreter lock, or a critical section where there is none.
 # Errors: TypeError/ValueError for wrong arguments, OSError from a temporary file, ClientDisconnected from a stream.
 
 from libc.stdint cimport int64_t
@@ -21,7 +21,7 @@ cdef class BodyBudget:
 
 
 cdef class BodySource:
-    # Where a RequestBody gets what it does not hold: the next block, b"" at the end.
+    # Where a RequestBody gets what it does not hold: the next block, b"" at the end, None after a wait for the client.
     cdef bytes pull(self, size_t bytes_max)
     cdef bint is_complete(self) noexcept  # has all of it come?
 
@@ -43,6 +43,9 @@ cdef class RequestBody:
     cdef BodyBudget budget    # None: nothing to give back
     cdef int64_t leased_bytes # of the budget's memory
 
+    cdef object read_now(self, object size)
+    cdef object readline_now(self, object size)
+    cdef object readlines_now(self, object hint)
     cdef void hold(self, bytes block) noexcept
     cdef bytes take(self, Py_ssize_t size)
     cdef bytes take_line(self, Py_ssize_t size, bint *found)
@@ -70,9 +73,15 @@ cdef class BodyReceiver:
     cdef Spool spool
     cdef object spool_folder
     cdef request_error error
+    cdef object failure              # OSError of the temporary file; None: the error is another one
 
     cdef body_status feed(self, const char *at, size_t len, size_t *used) except *
     cdef body_status feed_chunks(self, const char *at, size_t len, size_t *used) except *
+    cdef bint has_room_to_gather(self, size_t len) noexcept
     cdef bint store(self, const char *at, size_t len) except -1
     cdef bint start_spool(self) except -1
+    cdef bint write_to_spool(self, const char *at, size_t len) except -1
     cdef RequestBody finish(self)
+
+
+cdef RequestBody whole_body(const char *at, size_t len, int64_t memory_bytes_max, BodyBudget budget)

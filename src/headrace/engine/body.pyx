@@ -1,6 +1,5 @@
 """Request bodies: see body.pxd for the fields and body.pyi for the documentation."""
 
-import logging
 import os
 import tempfile
 
@@ -8,14 +7,12 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memcpy
 
 from headrace.engine.csrc cimport (
     BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, CHUNK_MORE, REQUEST_BODY_TOO_LONG, REQUEST_NO_ROOM_FOR_BODY, buffer_append,
-    buffer_free, chunk_decode, chunk_status)
-from headrace.engine.debug cimport count_object
-
-log = logging.getLogger("headrace")
+    buffer_free, chunk_decode, chunk_status, counter_add)
+from headrace.engine.debug cimport COUNT_BODY, COUNT_SPOOL, count_object
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t posix_write "write"(int fd, const void *buf, size_t n)
@@ -23,6 +20,11 @@ cdef extern from "<unistd.h>" nogil:
     int posix_close "close"(int fd)
 
 cdef Py_ssize_t BLOCK_BYTES = 65536  # how much is pulled at once when lines are read
+
+cdef enum:
+    # Small chunks of one receive are put together up to here before they are kept: a write(2) for each chunk of 6
+    # octets took 90 ms for a megabyte, with the interpreter lock held.  On the stack, for the time of one call.
+    GATHERED_BYTES = 16384
 
 
 cdef class BodyBudget:
@@ -32,20 +34,21 @@ cdef class BodyBudget:
         self.spool_bytes_max = spool_bytes_max
 
     cdef bint take_memory(self, int64_t more) noexcept:
-        if self.memory_bytes + more > self.memory_bytes_max:
-            return False
-        self.memory_bytes += more
-        return True
+        return take(&self.memory_bytes, more, self.memory_bytes_max)
 
     cdef bint take_spool(self, int64_t more) noexcept:
-        if self.spool_bytes + more > self.spool_bytes_max:
-            return False
-        self.spool_bytes += more
-        return True
+        return take(&self.spool_bytes, more, self.spool_bytes_max)
 
     cdef void give_back(self, int64_t memory, int64_t spool) noexcept:
-        self.memory_bytes -= memory
-        self.spool_bytes -= spool
+        counter_add(&self.memory_bytes, -memory)
+        counter_add(&self.spool_bytes, -spool)
+
+
+cdef bint take(int64_t *total, int64_t more, int64_t most) noexcept:
+    if counter_add(total, more) <= most:
+        return True
+    counter_add(total, -more)
+    return False
 
 
 cdef class BodySource:
@@ -60,15 +63,24 @@ cdef class BodySource:
 def open_spool(folder):
     """A file without a name in `folder` (None: where tempfile puts its files), or anonymous memory; the descriptor.
 
-    Anonymous memory is for read-only systems; it counts against the same total as files do.
+    Anonymous memory is for read-only systems where nobody has named a folder; it counts against the same total as
+    files do.  OSError: no file can be made in the folder that was named, or there is no such memory here.
     """
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             return os.dup(file.fileno())
     except OSError:
-        if not hasattr(os, "memfd_create"):
+        if folder is not None or not hasattr(os, "memfd_create"):
             raise
         return os.memfd_create("headrace-body", os.MFD_CLOEXEC)
+
+
+def spool_place(folder):
+    """Where open_spool() makes its files, for the log."""
+    try:
+        return folder or tempfile.gettempdir()
+    except OSError:  # there is no such folder
+        return "memory"
 
 
 cdef class Spool(BodySource):
@@ -77,12 +89,12 @@ cdef class Spool(BodySource):
         self.fd = -1
         self.budget = budget
         self.fd = open_spool(folder)
-        count_object(b"Spool", 1)
+        count_object(COUNT_SPOOL, 1)
 
     def __dealloc__(self):
         if self.fd >= 0:
             posix_close(self.fd)
-            count_object(b"Spool", -1)
+            count_object(COUNT_SPOOL, -1)
         if self.budget is not None:
             self.budget.give_back(0, self.written_bytes)
 
@@ -137,10 +149,10 @@ cdef class RequestBody:
 
     def __cinit__(self):
         self.block = b""
-        count_object(b"RequestBody", 1)
+        count_object(COUNT_BODY, 1)
 
     def __dealloc__(self):
-        count_object(b"RequestBody", -1)
+        count_object(COUNT_BODY, -1)
         if self.budget is not None:
             self.budget.give_back(self.leased_bytes, 0)
 
@@ -150,14 +162,21 @@ cdef class RequestBody:
 
     cdef bint refill(self) except -1:
         """Get the next block when the present one is used up; False at the end of the body."""
-        if self.at < PyBytes_GET_SIZE(self.block):
-            return True
-        if self.source is None:
-            return False
-        self.hold(self.source.pull(BLOCK_BYTES))
-        if PyBytes_GET_SIZE(self.block) == 0:
-            self.source = None
-            return False
+        cdef BodySource source
+        cdef bytes block
+        while self.at >= PyBytes_GET_SIZE(self.block):
+            source = self.source  # held: another thread may close() while this one waits in it
+            if source is None:
+                return False
+            block = source.pull(BLOCK_BYTES)
+            if block is None:
+                continue
+            if self.at < PyBytes_GET_SIZE(self.block):
+                block = self.block[self.at:] + block  # which another thread has got meanwhile
+            self.hold(block)
+            if PyBytes_GET_SIZE(block) == 0:
+                self.source = None
+                return False
         return True
 
     cdef bytes take(self, Py_ssize_t size):
@@ -175,6 +194,10 @@ cdef class RequestBody:
         return part
 
     def read(self, size=-1, /):
+        with cython.critical_section(self):
+            return self.read_now(size)
+
+    cdef object read_now(self, object size):
         cdef Py_ssize_t left = size_argument(size, "read")
         cdef list parts
         if self.source is None:
@@ -188,6 +211,10 @@ cdef class RequestBody:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readline(self, size=-1, /):
+        with cython.critical_section(self):
+            return self.readline_now(size)
+
+    cdef object readline_now(self, object size):
         cdef Py_ssize_t left = size_argument(size, "readline")
         cdef list parts = []
         cdef bint found = False
@@ -213,11 +240,15 @@ cdef class RequestBody:
         return self.take(left)
 
     def readlines(self, hint=-1, /):
+        with cython.critical_section(self):
+            return self.readlines_now(hint)
+
+    cdef object readlines_now(self, object hint):
         cdef Py_ssize_t bytes_wanted = size_argument(hint, "readlines")
         cdef Py_ssize_t got = 0
         cdef list lines = []
         while True:
-            line = self.readline()
+            line = self.readline_now(-1)
             if not line:
                 return lines
             lines.append(line)
@@ -236,8 +267,9 @@ cdef class RequestBody:
 
     def close(self):
         """An application may close its input; what was not read is dropped."""
-        self.hold(b"")
-        self.source = None
+        with cython.critical_section(self):
+            self.hold(b"")
+            self.source = None
 
 
 cdef class BodyReceiver:
@@ -258,8 +290,11 @@ cdef class BodyReceiver:
         return BODY_MORE if self.left_bytes else BODY_COMPLETE
 
     cdef body_status feed_chunks(self, const char *at, size_t len, size_t *used) except *:
+        """Nothing stays gathered when it returns, and all that came before an error has been kept, or refused, first:
+        so the verdict is the same however the octets are cut."""
+        cdef char gathered[GATHERED_BYTES]
+        cdef size_t gathered_len = 0, consumed, data_len
         cdef chunk_status status
-        cdef size_t consumed, data_len
         cdef const char *data
         used[0] = 0
         while True:
@@ -268,6 +303,13 @@ cdef class BodyReceiver:
             data = NULL
             status = chunk_decode(&self.decoder, at + used[0], len - used[0], self.limits, &consumed, &data, &data_len)
             used[0] += consumed
+            if data_len and self.has_room_to_gather(gathered_len + data_len):
+                memcpy(gathered + gathered_len, data, data_len)
+                gathered_len += data_len
+                continue
+            if gathered_len and not self.store(gathered, gathered_len):
+                return BODY_REFUSED
+            gathered_len = 0
             if status == CHUNK_ERROR:
                 self.error = self.decoder.error
                 return BODY_REFUSED
@@ -277,6 +319,10 @@ cdef class BodyReceiver:
                 return BODY_COMPLETE
             if status == CHUNK_MORE:
                 return BODY_MORE
+
+    cdef bint has_room_to_gather(self, size_t len) noexcept:
+        """Not beyond the body's limit: what passes that has to be told from what came before it."""
+        return len <= GATHERED_BYTES and <int64_t>len <= self.bytes_max - self.got_bytes
 
     cdef bint store(self, const char *at, size_t len) except -1:
         """Keep decoded octets; False: there is no room for them, and error says which limit was met."""
@@ -291,23 +337,26 @@ cdef class BodyReceiver:
                     return True
             if not self.start_spool():
                 return False
+        return self.write_to_spool(at, len)
+
+    cdef bint write_to_spool(self, const char *at, size_t len) except -1:
         try:
             if self.spool.write(at, len):
                 return True
         except OSError as error:
-            log.error("a request body could not be written to a temporary file: %s", error)
+            self.failure = error
         self.error = REQUEST_NO_ROOM_FOR_BODY
         return False
 
     cdef bint start_spool(self) except -1:
         """Move what is in memory to a temporary file."""
-        self.error = REQUEST_NO_ROOM_FOR_BODY
         try:
             self.spool = Spool(self.spool_folder, self.budget)
-            if self.memory.end and not self.spool.write(self.memory.data, self.memory.end):
-                return False
         except OSError as error:
-            log.error("no temporary file for a request body: %s", error)
+            self.failure = error
+            self.error = REQUEST_NO_ROOM_FOR_BODY
+            return False
+        if self.memory.end and not self.write_to_spool(self.memory.data, self.memory.end):
             return False
         buffer_free(&self.memory)
         self.budget.give_back(self.leased_bytes, 0)
@@ -327,3 +376,15 @@ cdef class BodyReceiver:
         body.leased_bytes = self.leased_bytes
         self.leased_bytes = 0
         return body
+
+
+cdef RequestBody whole_body(const char *at, size_t len, int64_t memory_bytes_max, BodyBudget budget):
+    """A body that came in one piece with its head; None: there is no room in memory, and a BodyReceiver sees to it."""
+    cdef RequestBody body
+    if <int64_t>len > memory_bytes_max or not budget.take_memory(<int64_t>len):
+        return None
+    body = RequestBody()
+    body.budget = budget
+    body.leased_bytes = <int64_t>len
+    body.hold(PyBytes_FromStringAndSize(at, <Py_ssize_t>len))
+    return body

@@ -1,86 +1,112 @@
 """Client sockets, their way out and their end: see channel.pxd for fields, states and rules of ownership."""
 
 import logging
+import os
+import sys
+import traceback
 
-from cpython.object cimport PyObject
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from libc.stdint cimport uint32_t, uint64_t
 
-from headrace.engine.body cimport RequestBody
 from headrace.engine.csrc cimport (
-    POLLER_READ, POLLER_WRITE, SOCK_AGAIN, SOCK_OK, buffer_free, deadline_arm, deadline_disarm, deadline_init,
-    outbox_borrow, outbox_flush, outbox_free, outbox_init, outbox_is_empty, outbox_keep, outbox_pending_bytes,
-    outbox_reserve, outbox_rewind, poller_add_connection, poller_arm, sock_close, sock_recv,
-    sock_reset_on_close, sock_shutdown_write, sock_status)
-from headrace.engine.debug cimport HEADRACE_DEBUG, count_object
-from headrace.engine.environ cimport EnvironTemplate
+    POLLER_READ, POLLER_WRITE, SOCK_AGAIN, SOCK_OK, buffer_free, deadline_arm_at, deadline_disarm, deadline_init,
+    deadline_queue, full_fence, mutex_destroy, mutex_init, mutex_lock, mutex_unlock, outbox_borrow, outbox_flush,
+    outbox_free, outbox_init, outbox_is_empty, outbox_keep, outbox_pending_bytes, outbox_rewind, poller_add_connection,
+    poller_arm, sock_abort, sock_close, sock_recv, sock_reset_on_close, sock_shutdown_write, sock_status)
+from headrace.engine.debug cimport COUNT_ILLEGAL_MOVE, HEADRACE_DEBUG, count_object
 from headrace.engine.head cimport HeadPlace
 from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response
+from headrace.engine.interpreter cimport FREE_THREADED
+from headrace.engine.record import peer_name, request_name
+from headrace.engine.thread cimport RECEIVE_BYTES, LoopThread
 
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *o)
+from headrace.errors import RequestOver
 
 log = logging.getLogger("headrace")
 
 # LEGAL_MOVES[from]: the set of states that may follow, as bits
-cdef uint32_t[7] LEGAL_MOVES
-LEGAL_MOVES[<int>IDLE] = 1 << HEAD | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LINGER | 1 << CLOSED
-LEGAL_MOVES[<int>HEAD] = 1 << IDLE | 1 << BODY | 1 << APP | 1 << WRITE | 1 << LINGER | 1 << CLOSED
-LEGAL_MOVES[<int>BODY] = 1 << APP | 1 << IDLE | 1 << WRITE | 1 << LINGER | 1 << CLOSED
+cdef uint32_t[9] LEGAL_MOVES
+cdef uint32_t ENDS = 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>PROXY] = 1 << IDLE | 1 << CLOSED
+LEGAL_MOVES[<int>IDLE] = 1 << HEAD | 1 << BODY | 1 << WAITING | 1 << APP | 1 << WRITE | ENDS
+LEGAL_MOVES[<int>HEAD] = 1 << IDLE | 1 << BODY | 1 << WAITING | 1 << APP | 1 << WRITE | ENDS
+LEGAL_MOVES[<int>BODY] = 1 << IDLE | 1 << WAITING | 1 << APP | 1 << WRITE | ENDS
+LEGAL_MOVES[<int>WAITING] = 1 << IDLE | 1 << APP | 1 << WRITE | ENDS
 LEGAL_MOVES[<int>APP] = 1 << IDLE | 1 << WRITE | 1 << CLOSED
-LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << HEAD | 1 << BODY | 1 << LINGER | 1 << CLOSED
+LEGAL_MOVES[<int>WRITE] = 1 << APP | 1 << IDLE | 1 << HEAD | 1 << BODY | 1 << WAITING | ENDS
 LEGAL_MOVES[<int>LINGER] = 1 << CLOSED
 LEGAL_MOVES[<int>CLOSED] = 0
 
 
+cdef void end_child(object failure) noexcept:
+    """The application forked, and its child has come back from the call: the connections are its parent's."""
+    cdef int status = 1
+    try:
+        status = exit_status(failure)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # closed, a broken pipe, None: nothing may lead the child into the loop
+        pass
+    finally:
+        os._exit(status)
+
+
+def exit_status(failure):
+    """What the interpreter would end with."""
+    if failure is None or isinstance(failure, RequestOver):
+        return 0  # it tried to answer, which is its parent's to do
+    if isinstance(failure, SystemExit):
+        if failure.code is None or isinstance(failure.code, int):
+            return (failure.code or 0) & 0xFF
+        print(failure.code, file=sys.stderr)
+        return 1
+    traceback.print_exception(type(failure), failure, failure.__traceback__)
+    return 1
+
+
 cdef class LoopBase:
 
-    cdef int push_ready(self, Channel channel) except -1:
+    def __cinit__(self, *arguments, **named):
+        self.cut_requests = {}
+        if not mutex_init(&self.guard):
+            raise MemoryError
+
+    def __dealloc__(self):
+        mutex_destroy(&self.guard)
+
+    cdef void lock(self) noexcept nogil:
+        if FREE_THREADED:
+            mutex_lock(&self.guard)
+
+    cdef void unlock(self) noexcept nogil:
+        if FREE_THREADED:
+            mutex_unlock(&self.guard)
+
+    cdef int has_idled(self) except -1:
         raise NotImplementedError
 
     cdef int forget(self, Channel channel) except -1:
         raise NotImplementedError
 
-    cdef void tick(self) noexcept:
-        pass
-
-    cdef int enter_with_unsent(self, Channel channel) except -1:
+    cdef str listener_name(self, int listener):
         raise NotImplementedError
 
-    cdef void leave_with_unsent(self) noexcept:
+    cdef void wake_leader(self) noexcept:
         pass
 
-    cdef Response take_response(self):
-        """A Response for the next request: the last one again, if the application let go of it."""
-        cdef Response response = self.spare_response
-        if response is not None:
-            self.spare_response = None
-            # held by our variable and by its two bound methods; those by nobody but the response
-            if (Py_REFCNT(<PyObject *>response) == 3 and Py_REFCNT(<PyObject *>response.start_response) == 1
-                    and Py_REFCNT(<PyObject *>response.early_hints) == 1):
-                return response
-            response.retire()
-        response = Response()
-        response.defaults = &self.defaults
-        return response
+    cdef bint knows_events(self, LoopThread thread) except -1:
+        raise NotImplementedError
 
-    cdef void recycle(self, Response response) noexcept:
-        """A request is over: its Response may serve another one."""
-        response.release()
-        if self.spare_response is None:
-            self.spare_response = response
-        elif self.spare_response is not response:
-            response.retire()
+    cdef int enter_application(self, LoopThread thread, Channel unsent) except -1:
+        raise NotImplementedError
 
-    cdef RequestBody take_empty_body(self):
-        cdef RequestBody body = self.spare_body
-        if body is None or Py_REFCNT(<PyObject *>body) > 2:
-            body = self.spare_body = RequestBody()
-        return body
+    cdef void leave_application(self, LoopThread thread) noexcept:
+        pass
 
 
 cdef class Channel(HeadPlace):
 
-    def __cinit__(self, LoopBase loop not None, EnvironTemplate template not None, int fd, remote_addr, remote_port):
+    def __cinit__(self, LoopBase loop not None, int listener, int fd, remote_addr, remote_port):
         self.loop = loop
         self.fd = fd
         self.state = IDLE
@@ -94,9 +120,42 @@ cdef class Channel(HeadPlace):
 
     cdef void move(self, connection_state state) noexcept:
         if HEADRACE_DEBUG and state != self.state and not LEGAL_MOVES[<int>self.state] & (1 << state):
-            log.critical("illegal move of a connection from state %d to %d", self.state, state)
-            count_object(b"illegal moves", 1)
+            log.critical("HR406 illegal move of a connection from state %d to %d", self.state, state)
+            count_object(COUNT_ILLEGAL_MOVE, 1)
         self.state = state
+
+    cdef void arm(self, deadline_queue *queue) noexcept:
+        """Wait for so long from now."""
+        self.arm_at(queue, self.thread.now_ms + queue.duration_ms)
+
+    cdef void arm_at(self, deadline_queue *queue, uint64_t at_ms) noexcept:
+        """Wait until then; the deadline before, if it has passed just now, counts no more."""
+        self.loop.lock()
+        deadline_arm_at(queue, &self.timer, at_ms)
+        self.passed = NULL
+        if at_ms < self.loop.earliest_ms:
+            self.loop.earliest_ms = at_ms
+        self.loop.unlock()
+        if FREE_THREADED:
+            full_fence()  # who goes to the poller sees this deadline, or we see how long he will wait
+        if at_ms < self.loop.leader_until_ms:
+            self.loop.wake_leader()
+
+    cdef void disarm(self) noexcept:
+        self.loop.lock()
+        deadline_disarm(&self.timer)
+        self.passed = NULL
+        self.loop.unlock()
+
+    cdef int on_deadline(self, deadline_queue *queue) except -1:
+        raise NotImplementedError
+
+    cdef str shown_request(self):
+        """For the log."""
+        return request_name(self.sent_method, self.sent_target)
+
+    cdef str shown_client(self):
+        return peer_name(self.remote_addr, self.remote_port)
 
     # ---- sending ----
 
@@ -104,10 +163,10 @@ cdef class Channel(HeadPlace):
         """The outbox has scratch, with room for one more head behind what is queued."""
         if outbox_is_empty(&self.out):
             outbox_free(&self.out)
-            outbox_borrow(&self.out, self.loop.send_scratch, self.loop.send_scratch_bytes)
+            outbox_borrow(&self.out, self.thread.send_scratch, self.thread.send_scratch_bytes)
         elif self.out.cap - self.out.end < RESPONSE_ROOM_BYTES:
-            if not outbox_reserve(&self.out, RESPONSE_ROOM_BYTES, 2 * self.loop.send_scratch_bytes):
-                raise MemoryError("no memory for an answer")
+            # serve() flushes at answers_bytes_max, which leaves that room; kept octets are sent before others are made
+            raise AssertionError("the outbox has no room for another answer")
         return 0
 
     cdef bint flush(self) except -1:
@@ -130,12 +189,13 @@ cdef class Channel(HeadPlace):
         if not outbox_keep(&self.out):
             raise MemoryError("no memory for an answer")
         self.move(WRITE)
-        deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
+        self.arm(&self.loop.write_deadlines)
         return self.watch(POLLER_WRITE)
 
     cdef void let_go_of_response(self) noexcept:
         if self.response is not None and self.response.suspended is None:
-            self.loop.recycle(self.response)
+            self.shared = self.shared or self.response.shared
+            self.thread.recycle(self.response)
             self.response = None
 
     cdef uint64_t unsent_bytes(self) noexcept:
@@ -146,9 +206,13 @@ cdef class Channel(HeadPlace):
         cdef uint64_t unsent = self.unsent_bytes()
         cdef sock_status status = outbox_flush(&self.out, self.fd)
         if status == SOCK_OK or (status == SOCK_AGAIN and self.unsent_bytes() < unsent):
-            deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
-            return self.loop.push_ready(self) if status == SOCK_OK else self.watch(POLLER_WRITE)
-        log.info("a client did not read its response in time; the connection is closed")
+            self.arm(&self.loop.write_deadlines)
+            if status == SOCK_OK:
+                self.again = True
+                return 0
+            return self.watch(POLLER_WRITE)
+        log.info("HR207 %s did not read its response in time; the connection is closed; its last request: %s",
+                 self.shown_client(), self.shown_request())
         return self.close()
 
     cdef int watch(self, uint32_t interest) except -1:
@@ -156,7 +220,7 @@ cdef class Channel(HeadPlace):
         if not self.registered:
             self.registered = True
             if poller_add_connection(self.loop.poller, self.fd, self.tag) < 0:
-                log.error("the poller did not take a connection")
+                log.error("HR206 the poller did not take a connection")
                 return self.close()
             if interest == POLLER_READ:
                 return 0
@@ -173,20 +237,46 @@ cdef class Channel(HeadPlace):
         if self.state == CLOSED:
             return 0
         if self.cuts_a_body():
-            sock_reset_on_close(self.fd)
+            if self.has_sharers():
+                sock_abort(self.fd)
+            else:
+                sock_reset_on_close(self.fd)
+        elif self.ends_a_body or self.has_sharers():
+            sock_shutdown_write(self.fd)  # the end, though somebody else keeps the descriptor open
         self.move(CLOSED)
-        deadline_disarm(&self.timer)
+        self.disarm()
         self.loop.forget(self)
+        if response is not None:
+            response.lose_client()  # before the descriptor becomes another client's
         sock_close(self.fd)
         self.fd = -1
         buffer_free(&self.input)
         outbox_free(&self.out)
+        if response is None:
+            return 0
+        if response.suspended is not None and not self.may_call(response):
+            self.for_home = True  # its close() is called where the request began
+            return 0
+        return self.farewell()
+
+    cdef bint has_sharers(self) noexcept:
+        """May others have the descriptor: children that were forked meanwhile, or the gateway?  Then close(2) alone
+        ends nothing."""
+        return self.loop.has_forked or self.shared or (self.response is not None and self.response.shared)
+
+    cdef int farewell(self) except -1:
+        """The connection has gone: what is left is to let go of the response."""
+        cdef Response response = self.response
+        self.response = None
         if response is not None:
-            self.response = None
             if response.suspended is not None:
                 self.abandon_response(response)
-            self.loop.recycle(response)
+            self.thread.recycle(response)
         return 0
+
+    cdef bint may_call(self, Response response) noexcept:
+        """May this thread go on with a suspended iteration, or close it?"""
+        return response.home is self.thread and self.thread.may_run
 
     cdef bint cuts_a_body(self) noexcept:
         """Would closing now pass off a part of a body as the whole?
@@ -200,22 +290,41 @@ cdef class Channel(HeadPlace):
         return self.ends_a_body and not outbox_is_empty(&self.out)
 
     cdef int abandon_response(self, Response response) except -1:
+        """close() is the application's, too: it runs in the request's context, and may block."""
+        failure = None
+        if self.thread.row is not NULL:
+            self.thread.show_call(False, response.began_ms, self.sent_method, self.sent_target)
+        self.loop.enter_application(self.thread, None)
+        PyContext_Enter(response.context)
         try:
             self.loop.abandon(response)
-        except BaseException:
-            log.exception("close() of a response failed after its client had gone")
+        except BaseException as error:
+            failure = error
+        PyContext_Exit(response.context)
+        self.thread.end_call()
+        if self.loop.forked:
+            end_child(failure)
+        if failure is not None:
+            log.error("HR303 close() of a response failed after its client had gone", exc_info=failure)
+        self.loop.leave_application(self.thread)
         return 0
 
     cdef int finish_closing(self) except -1:
         """All is sent.  Where the client may still be sending, closing now would reset what it has not read yet."""
-        if self.at_eof or not (self.lingering or self.readable or self.input.end > self.input.start):
+        cdef bint lingers = self.lingering and self.loop.linger_deadlines.duration_ms > 0
+        if self.at_eof or not (lingers or self.readable or self.input.end > self.input.start or self.has_more()):
             return self.close()
         self.move(LINGER)
         sock_shutdown_write(self.fd)
         buffer_free(&self.input)
-        deadline_arm(&self.loop.linger_deadlines, &self.timer, self.loop.now_ms)
+        self.arm(&self.loop.linger_deadlines)
         self.readable = True
         return self.drain()
+
+    cdef bint has_more(self) noexcept:
+        """Has something come since the last look, behind a request that said it was the last?"""
+        cdef size_t got = 0
+        return sock_recv(self.fd, self.thread.receive_scratch, RECEIVE_BYTES, &got) == SOCK_OK
 
     cdef int drain(self) except -1:
         """State LINGER: read and drop, one receive at a time, until the client closes or the deadline passes."""
@@ -223,9 +332,10 @@ cdef class Channel(HeadPlace):
         cdef sock_status status
         if not self.readable:
             return 0
-        status = sock_recv(self.fd, self.loop.receive_scratch, RECEIVE_BYTES, &got)
+        status = sock_recv(self.fd, self.thread.receive_scratch, RECEIVE_BYTES, &got)
         if status == SOCK_OK:
-            return self.loop.push_ready(self)
+            self.again = True
+            return 0
         if status != SOCK_AGAIN:
             return self.close()
         self.readable = False

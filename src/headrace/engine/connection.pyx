@@ -1,71 +1,72 @@
-"""The requests of a connection: see connection.pxd for the fields; channel.pyx is the socket below.
+"""The requests of a connection: see connection.pxd for the fields; exchange.pyx runs them, channel.pyx is the socket.
 
 The way of a request, top to bottom: on_accept/on_ready -> receive -> serve -> take_head -> begin_request
--> (take_body) -> run_application -> after_run -> settle.
+-> (take_body) -> admit (exchange.pyx) -> settle.
 """
 
-import builtins
 import logging
-import time
-import traceback
 
 from cpython.dict cimport PyDict_SetItem
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from headrace.engine.body cimport BODY_MORE, BODY_REFUSED, BodyReceiver, RequestBody, body_status
-from headrace.engine.channel cimport APP, BODY, HEAD, IDLE, LINGER, RECEIVE_BYTES, WRITE, CLOSED, Channel, LoopBase
+from headrace.engine.access_lines cimport drop_texts
+from headrace.engine.body cimport BODY_MORE, BODY_REFUSED, BodyReceiver, RequestBody, body_status, whole_body
+from headrace.engine.channel cimport BODY, CLOSED, HEAD, IDLE, LINGER, PROXY, WAITING, WRITE, Channel, LoopBase
+from headrace.engine.body import spool_place
 from headrace.engine.csrc cimport (
     BUFFER_OK, FRAMING_CHUNKED, FRAMING_LENGTH, FRAMING_NONE, HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, POLLER_READ,
-    POLLER_WRITE, REQUEST_APPLICATION_FAILED, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, REQUEST_HEAD_TIMEOUT,
-    SOCK_AGAIN, SOCK_EOF, SOCK_OK, buffer_append, buffer_consume, buffer_free, chunk_decoder_reset, deadline_arm,
-    deadline_disarm, deadline_queue, head_status, outbox_flush, outbox_free, request_error, sock_recv,
-    sock_status)
-from headrace.engine.debug cimport HEADRACE_DEBUG, count_object
-from headrace.engine.environ cimport EnvironTemplate
-from headrace.engine.head cimport HeadReader
-from headrace.engine.record import AccessRecord
-from headrace.engine.response cimport DATE_LINE_BYTES, Response
+    POLLER_WRITE, PROXY_HEADER_ERROR, PROXY_HEADER_MORE, PROXY_SOURCE_CONNECTION, PROXY_SOURCE_UNIX,
+    REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, REQUEST_HEAD_TIMEOUT, REQUEST_QUEUED_TOO_LONG,
+    REQUEST_READ_IN_TWO_WAYS, RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES, SOCK_AGAIN, SOCK_EOF, SOCK_OK,
+    buffer_append, buffer_consume, buffer_free, chunk_decoder_reset, clock_monotonic_ms, counter_add, counter_read,
+    deadline_is_armed, deadline_queue, head_status, outbox_flush, outbox_free, proxy_header, proxy_header_read,
+    proxy_header_status, request_error, sock_recv, sock_status, sock_wait)
+from headrace.engine.debug cimport COUNT_CONNECTION, HEADRACE_DEBUG, count_object
+from headrace.engine.environ cimport ascii
+from headrace.engine.head cimport NOT_TRUSTED, HeadReader
+from headrace.engine.proxy_errors import PROXY_ERRORS, environ_of
+from headrace.engine.record import escaped, refused_line
 from headrace.engine.stream cimport StreamSource
-from headrace.engine.stream import BodyRefused
-from headrace.errors import REFUSALS, ClientDisconnected
+from headrace.engine.thread cimport RECEIVE_BYTES
 
 log = logging.getLogger("headrace")
 
-cdef str WSGI_INPUT = "wsgi.input"
-cdef str WSGI_EARLY_HINTS = "wsgi.early_hints"
 cdef str CONTENT_LENGTH = "CONTENT_LENGTH"
-
-SERVER_LINE = b"Server: headrace\r\n"
-
-cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
-cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-cdef size_t CONTINUE_BYTES = 25
+cdef uint64_t TURN_MS = 5  # of one connection's pipeline; that of a quick application takes less
+cdef uint64_t PROXY_TOLD_EVERY_MS = 1000
+cdef uint64_t TLS_TOLD_EVERY_MS = 60_000
+cdef uint64_t OBJECTION_TOLD_EVERY_MS = 60_000  # the line may have some 32 KiB, and whoever sends it can send more
+cdef char TLS_HANDSHAKE = 0x16  # ContentType of the record that a client hello comes in (RFC 8446 §5.1); no token's
 
 
 cdef class Connection:
 
-    def __cinit__(self, LoopBase loop not None, EnvironTemplate template not None, int fd, remote_addr, remote_port):
-        self.template = template
+    def __cinit__(self, LoopBase loop not None, int listener, int fd, remote_addr, remote_port):
+        self.listener = listener
         self.remote_addr = remote_addr
         self.remote_port = remote_port
-        count_object(b"Connection", 1)
+        count_object(COUNT_CONNECTION, 1)
 
     def __dealloc__(self):
-        count_object(b"Connection", -1)
+        count_object(COUNT_CONNECTION, -1)
 
-    cdef int on_accept(self) except -1:
-        """A new connection: its first request is usually here already."""
-        deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
+    cdef void on_accept(self) noexcept:
+        """A new connection: its first request is usually here already, and is received before the poller is told."""
+        self.arm(&self.loop.head_deadlines)
         self.readable = True
-        return self.receive()
+        self.again = True
 
     cdef int on_ready(self) except -1:
         if self.state == WRITE:
             self.on_writable()
+        elif self.state == WAITING and self.thread.may_run:
+            self.run_waiting()
+        elif self.state == CLOSED:
+            return self.farewell()
         if self.state == LINGER:
             return self.drain()
-        if self.state < APP:
+        if self.state < WAITING:
             return self.receive()
         return 0
 
@@ -73,45 +74,43 @@ cdef class Connection:
         if queue is &self.loop.trim_deadlines:
             return self.trim()
         if queue is &self.loop.head_deadlines and self.state == HEAD:
+            self.record_late_head()
             return self.refuse_now(REQUEST_HEAD_TIMEOUT)
         if queue is &self.loop.body_deadlines:
             return self.refuse_now(REQUEST_BODY_TIMEOUT)
+        if queue is &self.loop.queue_deadlines:
+            counter_add(&self.loop.queued_too_long, 1)
+            return self.refuse_now(REQUEST_QUEUED_TOO_LONG)
         if queue is &self.loop.write_deadlines:
             return self.on_write_deadline()
+        if queue is &self.loop.idle_deadlines and self.state == IDLE:
+            return self.close_unless_more()
+        if self.state == PROXY:
+            return self.refuse_proxy_header("it did not come in time")
         return self.close()
 
     cdef int close(self) except -1:
-        if self.record is not None and self.state != CLOSED:
+        if self.record is not NULL and self.record.open and self.state != CLOSED:
             self.record_broken_off()
-        Channel.close(self)
-        if self.stream is not None:
+        if self.stream is not None:  # before close() of the iterable, which may read: its descriptor may be another's
             self.stream.detach()
             self.stream = None
+        Channel.close(self)
         self.receiver = None
         self.environ = None
+        self.body = None
         return 0
-
-    cdef int record_broken_off(self) except -1:
-        """The client has gone before its answer was complete: 499, as nginx has it, when nothing was sent."""
-        cdef Response response = self.response
-        if response is not None and response.committed:
-            return self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
-        return self.emit_record(499, 0)
 
     cdef int trim(self) except -1:
         """Idle for a while: what only speeds up a busy connection is given back."""
-        self.memo = None
+        self.memo = self.sent_method = self.sent_target = None
+        if self.record is not NULL and not self.record.open:
+            drop_texts(self.record)
+            self.record = NULL
         if self.input.start == self.input.end:
             buffer_free(&self.input)
-        deadline_arm(&self.loop.idle_deadlines, &self.timer, self.loop.now_ms)
-        return 0
-
-    cdef int stop(self) except -1:
-        """The loop is stopping: an idle connection closes, a busy one after its answer."""
-        if self.state == IDLE and not self.queued:
-            self.readable = True  # a request may be on its way already
-            return self.receive()
-        return 0
+        self.arm(&self.loop.idle_deadlines)
+        return self.loop.has_idled()
 
     # ---- receiving ----
 
@@ -119,7 +118,7 @@ cdef class Connection:
         """Receive once, then serve every complete request in what has come."""
         cdef size_t got = 0, used
         cdef sock_status status
-        cdef char *scratch = self.loop.receive_scratch
+        cdef char *scratch = self.thread.receive_scratch
         if self.input_after_stream is not None:
             self.take_back_rest()
         if self.readable and not self.at_eof and not self.more_to_serve:
@@ -145,7 +144,7 @@ cdef class Connection:
     cdef int keep_rest(self, const char *at, size_t len) except -1:
         # Bounded: nothing is received while complete requests wait, so what is kept is a part of a head and one
         # receive.
-        if buffer_append(&self.input, at, len, self.loop.heads.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
+        if buffer_append(&self.input, at, len, self.loop.limits.head_bytes_max + 2 * RECEIVE_BYTES) != BUFFER_OK:
             raise MemoryError("no memory for what a client sent")
         return 0
 
@@ -157,11 +156,17 @@ cdef class Connection:
         return 0
 
     cdef size_t serve(self, const char *at, size_t len) except? 0:
-        """Serve the requests in at[0..len) until one is incomplete or cannot be answered yet; octets consumed."""
+        """Serve the requests in at[0..len) until one is incomplete or cannot be answered yet, or they have taken
+        TURN_MS; octets consumed."""
         cdef size_t used = 0, step
-        while used < len and self.state < APP and not self.closing:
+        cdef uint64_t since_ms = 0, now_ms  # the first request's end
+        while used < len and self.state < WAITING and not self.closing:
             if self.state == BODY:
                 step = self.take_body(at + used, len - used)
+            elif self.state == PROXY:
+                step = self.take_proxy_header(at + used, len - used)
+                if step == 0:
+                    return used
             else:
                 if self.out.end >= self.loop.answers_bytes_max and not self.flush():
                     break
@@ -169,6 +174,12 @@ cdef class Connection:
                 if step == 0:
                     return used
             used += step
+            if used < len and self.state == IDLE:
+                now_ms = clock_monotonic_ms()
+                if since_ms == 0:
+                    since_ms = now_ms
+                elif now_ms - since_ms >= TURN_MS:
+                    break  # others' turn: thousands of requests come with one receive
         self.more_to_serve = used < len and not self.closing
         return used
 
@@ -182,12 +193,15 @@ cdef class Connection:
             return 0
         if self.closing:
             return self.finish_closing()
-        if self.more_to_serve:
-            return self.loop.push_ready(self)
-        if self.at_eof:
+        if self.state == WAITING:
+            return 0
+        if self.at_eof and not self.more_to_serve:
+            if self.state == PROXY and self.input.end > self.input.start:
+                return self.refuse_proxy_header("the connection ended within it")
             return self.close()
-        if self.readable:
-            return self.loop.push_ready(self)
+        if self.more_to_serve or self.readable:
+            self.again = True
+            return 0
         return self.wait_for_input()
 
     cdef int take_back_rest(self) except -1:
@@ -200,18 +214,73 @@ cdef class Connection:
         return 0
 
     cdef int wait_for_input(self) except -1:
-        if self.state == IDLE:
-            if self.loop.stopping:
-                return self.close()
-            if self.came_back:  # before the first request the head deadline, which began at accept, goes on
-                deadline_arm(&self.loop.trim_deadlines, &self.timer, self.loop.now_ms)
+        if self.state == IDLE or (self.state == PROXY and self.input.end == self.input.start):
+            if self.loop.stopping and not self.loop.retiring:
+                return self.close_unless_more()
+            # The time for the next request begins once: octets of an empty line do not prolong it.  Before the first
+            # request the head deadline, which began at accept, goes on.
+            if self.came_back and not has_deadline(self):
+                self.arm(&self.loop.trim_deadlines)
         return self.watch(POLLER_READ)
+
+    cdef int close_unless_more(self) except -1:
+        """The end of an idle connection: a request that has come meanwhile is still answered.
+
+        One that is still on its way is not: its client learns of the end before any answer (RFC 9112 §9.3.1: it may
+        send it again if it is idempotent).
+        """
+        if not self.more_to_serve:
+            if sock_wait(self.fd, False, 0) != SOCK_OK:
+                return self.close()
+            self.readable = True
+        self.again = True
+        return 0
+
+    # ---- the PROXY header ----
+
+    cdef int expect_proxy_header(self) except -1:
+        """--proxy-protocol, and the peer is one of --proxy-allow-from: it has to say who its client is, or that it has
+        none.  Nothing is guessed (PROXY §5): one that does not say so is closed."""
+        if self.loop.proxy_networks.has_peer(self.remote_addr):
+            self.state = PROXY
+        return 0
+
+    cdef size_t take_proxy_header(self, const char *at, size_t len) except? 0:
+        """Octets consumed, 0: it is incomplete, or refused."""
+        cdef proxy_header header
+        cdef proxy_header_status status = proxy_header_read(at, len, &header)
+        if status == PROXY_HEADER_MORE:
+            return 0
+        if status == PROXY_HEADER_ERROR:
+            self.refuse_proxy_header(PROXY_ERRORS[<int>header.error])
+            return 0
+        if header.source == PROXY_SOURCE_UNIX:
+            # Not a peer of ours: what it says of clients is not believed.
+            self.remote_addr = self.remote_port = ""
+            self.peer_trust = NOT_TRUSTED
+        elif header.source != PROXY_SOURCE_CONNECTION:
+            self.remote_addr = ascii(header.client.address, header.client.address_len)
+            self.remote_port = str(header.client.port)
+            self.told = environ_of(<int>header.source, ascii(header.asked.address, header.asked.address_len),
+                                   header.asked.port)
+        self.move(IDLE)
+        return header.bytes
+
+    cdef int refuse_proxy_header(self, object why) except -1:
+        """No answer: nobody has asked anything over HTTP yet, and it may be no HTTP."""
+        counter_add(&self.loop.proxy_headers_refused, 1)
+        if self.thread.now_ms >= self.loop.proxy_told_ms:
+            self.loop.proxy_told_ms = self.thread.now_ms + PROXY_TOLD_EVERY_MS
+            log.warning("HR209 a connection from %s is closed, for it has no PROXY header that can be read: %s "
+                        "(%d so far)",
+                        self.remote_addr or "a UNIX socket", why, self.loop.proxy_headers_refused)
+        return self.close()
 
     # ---- the head ----
 
     cdef size_t take_head(self, const char *at, size_t len) except? 0:
         """Take one request head and run what it asks for, or begin its body.  Octets consumed, 0: it is incomplete."""
-        cdef HeadReader heads = self.loop.heads
+        cdef HeadReader heads = self.thread.heads
         cdef head_status status
         if HEADRACE_DEBUG and self.receiver is not None:
             raise AssertionError("octets of a body were about to be read as a request")
@@ -221,68 +290,126 @@ cdef class Connection:
         if status == HEAD_PARTIAL:
             if self.state == IDLE and not is_empty_line(at, len):
                 self.move(HEAD)
-                deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)  # one for the whole head
+                self.arm(&self.loop.head_deadlines)  # one for the whole head
             return 0
         if status == HEAD_DONE and heads.body_framing == FRAMING_LENGTH:
             if heads.body_bytes > <uint64_t>self.loop.body_bytes_max:
                 status = HEAD_ERROR
                 heads.error = REQUEST_BODY_TOO_LONG
         if status == HEAD_ERROR:
-            if self.loop.access_log is not None:
-                self.record = AccessRecord(heads.request_line(self, at), self.remote_addr, time.time())
+            if at[0] == TLS_HANDSHAKE:
+                self.tell_of_tls()
+            self.record_refused(heads.request_line(self, at), at, len)
+            if heads.error == REQUEST_READ_IN_TWO_WAYS:
+                self.report_objection(heads.objection, at, heads.head.next)
             self.refuse(heads.error)
             return len
         self.more_behind = heads.used < len
         used = heads.used  # the reader serves another request by the time this one is answered
-        return len if self.begin_request(at + used, len - used) else used
+        return used + self.begin_request(at + used, len - used)
+
+    cdef int tell_of_tls(self) except -1:
+        """Whoever asked for https:// sees an error that says nothing of why."""
+        counter_add(&self.loop.tls_hellos, 1)
+        if self.thread.now_ms >= self.loop.tls_told_ms:
+            self.loop.tls_told_ms = self.thread.now_ms + TLS_TOLD_EVERY_MS
+            log.info("HR212 %s spoke TLS (https://) to %s, a listener of plain HTTP; a proxy in front has to end TLS "
+                     "(%d so far)",
+                     self.shown_client(), self.loop.listener_name(self.listener), counter_read(&self.loop.tls_hellos))
+        return 0
+
+    cdef int record_refused(self, dict known, const char *at, size_t len) except -1:
+        """The logs show of a head that is refused what there is of its request line.
+
+        known: its request line in environ's keys, if that was understood; at: all that there is of the head."""
+        self.sent_method = known.get("REQUEST_METHOD")
+        self.sent_target = known.get("RAW_URI")
+        if self.loop.access_lines is not None:
+            known = known or refused_line(at[:min(len, <size_t>1024)])
+            known["REMOTE_ADDR"] = self.remote_addr
+            self.begin_record(known, known.get("REQUEST_METHOD"), known.get("RAW_URI"), known.get("SERVER_PROTOCOL"),
+                              False)
+        return 0
+
+    cdef int record_late_head(self) except -1:
+        """The same of one that --head-timeout has ended; it began so long ago."""
+        cdef const char *at = self.input.data + self.input.start
+        self.record_refused(self.thread.heads.partial_line(self, at), at, self.input.end - self.input.start)
+        self.record_began_ns -= <int64_t>self.loop.head_deadlines.duration_ms * 1_000_000
+        return 0
+
+    cdef int report_objection(self, object why, const char *at, size_t len) except -1:
+        """--referee: somebody has to look at this head, for one of two parsers is wrong."""
+        counter_add(&self.loop.read_in_two_ways, 1)
+        if self.thread.now_ms >= self.loop.objection_told_ms:
+            self.loop.objection_told_ms = self.thread.now_ms + OBJECTION_TOLD_EVERY_MS
+            log.error("HR213 a request of %s is refused, for the referee does not read it as we do: %s; its head: %s "
+                      "(%d so far)",
+                      self.shown_client(), why, escaped(at[:len]), counter_read(&self.loop.read_in_two_ways))
+        return 0
 
     # ---- the body ----
 
-    cdef bint begin_request(self, const char *rest, size_t rest_len) except -1:
-        """The head is accepted: run the application, or first receive the body.
+    cdef size_t begin_request(self, const char *rest, size_t rest_len) except? 0:
+        """The head is accepted: run the application, or first receive the body.  rest: what came behind the head.
 
-        rest: what came behind the head.  True: it has been taken, as the beginning of a streamed body.
+        Octets of it that have been taken: a body that is here as a whole, or the beginning of a streamed one.
         """
-        cdef HeadReader heads = self.loop.heads
+        cdef HeadReader heads = self.thread.heads
+        cdef RequestBody body
+        cdef size_t body_len
         self.environ = heads.environ
         heads.environ = None
         self.http_1_1 = heads.http_1_1
-        self.keep_alive = heads.keep_alive and self.loop.keep_alive
-        if self.loop.access_log is not None:
-            self.record = AccessRecord(self.environ, self.remote_addr, time.time())
-        if heads.body_framing == FRAMING_NONE or (heads.body_framing == FRAMING_LENGTH and heads.body_bytes == 0):
-            self.run_application(self.loop.take_empty_body())
-            return False
+        self.keep_alive = heads.keep_alive
+        if self.loop.health_target is not None and self.asks_for_health() and has_no_body(heads):
+            if self.record is not NULL and not heads.same_fields:
+                self.record.of_memo = False  # the memo may have this head now, which gets no line
+            self.answer_health()
+            return 0
+        if self.loop.access_lines is not None:
+            self.begin_record(self.environ, self.sent_method, self.sent_target,
+                              "HTTP/1.1" if self.http_1_1 else "HTTP/1.0", heads.same_fields)
+        if has_no_body(heads):
+            self.admit(self.thread.take_empty_body())
+            return 0
         if self.loop.stream_bodies:
-            self.run_streaming(rest, rest_len)
-            return True
+            self.begin_stream(rest, rest_len)
+            return rest_len
+        if heads.body_framing == FRAMING_LENGTH and heads.body_bytes <= rest_len:
+            body_len = <size_t>heads.body_bytes
+            body = whole_body(rest, body_len, self.loop.body_memory_bytes_max, self.loop.budget)
+            if body is not None:
+                self.more_behind = body_len < rest_len
+                self.admit(body)
+                return body_len
         self.begin_body()
         if heads.expect_continue and rest_len == 0:
             self.send_continue()
-        return False
+        return 0
 
     cdef int begin_body(self) except -1:
-        cdef HeadReader heads = self.loop.heads
+        cdef HeadReader heads = self.thread.heads
         cdef BodyReceiver receiver = BodyReceiver()
         receiver.chunked = heads.body_framing == FRAMING_CHUNKED
         receiver.left_bytes = <int64_t>heads.body_bytes
         receiver.bytes_max = self.loop.body_bytes_max
         receiver.memory_bytes_max = self.loop.body_memory_bytes_max
-        receiver.limits = &heads.limits
+        receiver.limits = &self.loop.limits
         receiver.budget = self.loop.budget
         receiver.spool_folder = self.loop.spool_folder
         chunk_decoder_reset(&receiver.decoder)
         self.receiver = receiver
-        self.body_since_ms = self.loop.now_ms
+        self.body_since_ms = self.thread.now_ms
         self.move(BODY)
-        deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+        self.arm(&self.loop.body_deadlines)
         return 0
 
     cdef int send_continue(self) except -1:
         """RFC 9110 §10.1.1: the head has passed every check and the client waits for leave to send the body."""
         self.ensure_room()
-        memcpy(self.out.bytes + self.out.end, CONTINUE, CONTINUE_BYTES)
-        self.out.end += CONTINUE_BYTES
+        memcpy(self.out.bytes + self.out.end, <const char *>RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES)
+        self.out.end += RESPONSE_CONTINUE_BYTES
         return 0
 
     cdef size_t take_body(self, const char *at, size_t len) except? 0:
@@ -293,13 +420,15 @@ cdef class Connection:
         cdef BodyReceiver receiver = self.receiver
         status = receiver.feed(at, len, &used)
         if status == BODY_REFUSED:
+            if receiver.failure is not None:
+                self.tell_of_spool(receiver)
             self.refuse(receiver.error)
             return len
         if status == BODY_MORE:
             if self.body_is_too_slow():
                 self.refuse(REQUEST_BODY_TIMEOUT)
                 return len
-            deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+            self.arm(&self.loop.body_deadlines)
             return used
         self.receiver = None
         self.more_behind = used < len
@@ -307,25 +436,33 @@ cdef class Connection:
             # PEP 3333 knows no other way to tell an application how much there is to read
             PyDict_SetItem(self.environ, CONTENT_LENGTH, str(receiver.got_bytes))
         body = receiver.finish()
-        self.run_application(body)
+        self.admit(body)
         return used
+
+    cdef int tell_of_spool(self, BodyReceiver receiver) except -1:
+        folder = spool_place(receiver.spool_folder)
+        if receiver.spool is None:
+            log.error("HR502 no temporary file in %s for the body of %s of %s: %s",
+                      folder, self.shown_request(), self.shown_client(), receiver.failure)
+        else:
+            log.error("HR501 the body of %s of %s could not be written to a temporary file in %s: %s",
+                      self.shown_request(), self.shown_client(), folder, receiver.failure)
+        return 0
 
     cdef bint body_is_too_slow(self) noexcept:
         """A body that drips is refused once the time between two reads has passed as a whole."""
-        cdef uint64_t since_ms = self.loop.now_ms - self.body_since_ms
+        cdef uint64_t since_ms = self.thread.ms_since(self.body_since_ms)
         if since_ms <= self.loop.body_deadlines.duration_ms:
             return False
         return self.receiver.got_bytes * 1000 < self.loop.body_bytes_per_s_min * <int64_t>since_ms
 
-    # ---- the application ----
-
-    cdef int run_streaming(self, const char *rest, size_t rest_len) except -1:
+    cdef int begin_stream(self, const char *rest, size_t rest_len) except -1:
         """--stream-request-body: the application reads as the body arrives."""
-        cdef HeadReader heads = self.loop.heads
+        cdef HeadReader heads = self.thread.heads
         cdef StreamSource source = StreamSource()
         cdef RequestBody body = RequestBody()
         source.fd = self.fd
-        source.limits = &heads.limits
+        source.limits = &self.loop.limits
         source.timeout_ms = <int>self.loop.body_deadlines.duration_ms
         source.bytes_max = self.loop.body_bytes_max
         source.bytes_per_s_min = self.loop.body_bytes_per_s_min
@@ -336,148 +473,7 @@ cdef class Connection:
             raise MemoryError
         body.source = source
         self.stream = source
-        return self.run_application(body)
-
-    cdef int end_stream(self, Response response) except -1:
-        """The request is over.  What the application did not read cannot be told from the next request: close."""
-        cdef StreamSource source = self.stream
-        self.stream = None
-        source.detach()
-        if source.is_complete():
-            self.input_after_stream = source
-            return 0
-        response.keep_alive = False
-        self.lingering = True
-        return 0
-
-    cdef int run_application(self, RequestBody body) except -1:
-        cdef Response response = self.loop.take_response()
-        cdef dict environ = self.environ
-        cdef bint answers_wait = self.out.end != self.out.start
-        self.ensure_room()
-        response.begin(&self.out, self.fd, self.http_1_1, self.to_head,
-                       self.keep_alive and (self.more_behind or not self.loop.stopping))
-        if self.stream is not None:
-            self.stream.response = response
-            response.body_source = self.stream
-        self.response = response
-        deadline_disarm(&self.timer)  # it was for the request to come
-        PyDict_SetItem(environ, WSGI_INPUT, body)
-        PyDict_SetItem(environ, WSGI_EARLY_HINTS, response.early_hints)
-        self.move(APP)
-        if answers_wait:
-            self.loop.enter_with_unsent(self)
-        try:
-            self.loop.run_request(self.loop.application, environ, response)
-        except BaseException as error:
-            if answers_wait:
-                self.loop.leave_with_unsent()
-            return self.application_failed(response, error)
-        if answers_wait:
-            self.loop.leave_with_unsent()
-        return self.after_run(response)
-
-    cdef int after_run(self, Response response) except -1:
-        """The application has returned: its response is complete, or waits for the client."""
-        self.loop.tick()  # it may have taken long, and deadlines count from now
-        if response.suspended is not None:
-            return self.wait_for_client()
-        if self.stream is not None:
-            self.end_stream(response)
-        if not response.keep_alive:
-            self.ends_a_body = response.ends_with_connection()
-            self.closing = True
-            self.lingering = self.lingering or self.keep_alive
-        if self.loop.access_log is not None:
-            self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
-        self.environ = None
-        self.move(IDLE)
-        if self.out.block_len or self.out.file_left:
-            # the block lies in the application's memory, and there is room for one such only
-            self.flush()
-            return 0
-        self.let_go_of_response()
-        return 0
-
-    cdef int application_failed(self, Response response, object error) except -1:
-        """The application, or its iterable, raised: 500 while the head is here, a cut connection afterwards."""
-        cdef request_error refusal = REQUEST_APPLICATION_FAILED
-        self.loop.tick()
-        response.suspended = None
-        if self.stream is not None:
-            self.stream.detach()
-            self.stream = None
-        if isinstance(error, BodyRefused):
-            refusal = <request_error><int>error.error
-        elif isinstance(error, ClientDisconnected) and response.client_gone:
-            return self.close()
-        else:
-            self.report(error, self.environ)
-        self.move(IDLE)
-        if response.committed:
-            return self.cut(response)
-        self.let_go_of_response()
-        return self.refuse(refusal)
-
-    cdef int report(self, object error, dict environ) except -1:
-        """The traceback to wsgi.errors (PEP 3333, "Error Handling"), a line to the log."""
-        log.error("the application failed on %s %s: %s", environ.get("REQUEST_METHOD"),
-                  ascii_text(environ.get("RAW_URI")), type(error).__name__)
-        try:
-            traceback.print_exception(type(error), error, their_frames(error.__traceback__),
-                                      file=self.loop.error_stream)
-            self.loop.error_stream.flush()
-        except Exception:
-            log.exception("wsgi.errors cannot be written to")
-        return 0
-
-    cdef int cut(self, Response response) except -1:
-        """The head has left: the client can only learn of the failure by an end that comes too early."""
-        if self.loop.access_log is not None:
-            self.emit_record(response.status_code, response.body_bytes if response.body_allowed else 0)
-        if response.ends_with_connection():
-            return self.close()
-        if not self.out.block_len:
-            self.let_go_of_response()
-        self.closing = True
-        self.lingering = True
-        return 0
-
-    cdef int emit_record(self, int status, int64_t body_bytes) except -1:
-        record = self.record
-        self.record = None
-        if record is None:  # refused before it was understood
-            record = AccessRecord({}, self.remote_addr, time.time())
-        record.status = status
-        record.response_bytes = body_bytes
-        record.duration_s = time.time() - record.time_s
-        try:
-            self.loop.access_log(record)
-        except Exception:
-            log.exception("the access log failed")
-        return 0
-
-    # ---- answers of our own ----
-
-    cdef int refuse(self, request_error error) except -1:
-        """A complete answer behind those before it; nothing more of this connection is read as a request."""
-        cdef bytes text
-        refusal = REFUSAL_LIST[error]
-        self.receiver = None
-        self.closing = True
-        self.lingering = True
-        text = refusal.response(self.server_lines(), self.to_head)
-        self.ensure_room()
-        memcpy(self.out.bytes + self.out.end, <const char *>text, len(text))
-        self.out.end += len(text)
-        log.debug("refused: %d %s (%s)", refusal.status, refusal.explanation, refusal.section)
-        if self.loop.access_log is not None:
-            self.emit_record(refusal.status, 0 if self.to_head else len(refusal.body()))
-        return 0
-
-    cdef bytes server_lines(self):
-        lines = self.loop.defaults.date_line[:DATE_LINE_BYTES] if self.loop.defaults.add_date else b""
-        return lines + SERVER_LINE if self.loop.defaults.add_server else lines
+        return self.admit(body)
 
     cdef int refuse_now(self, request_error error) except -1:
         """The same from a deadline, when nothing is being served."""
@@ -492,13 +488,16 @@ cdef class Connection:
         cdef sock_status status = outbox_flush(&self.out, self.fd)
         if status == SOCK_AGAIN:
             if self.unsent_bytes() < unsent:
-                deadline_arm(&self.loop.write_deadlines, &self.timer, self.loop.now_ms)
+                self.arm(&self.loop.write_deadlines)
             return self.watch(POLLER_WRITE)
         if status != SOCK_OK:
             return self.close()
         outbox_free(&self.out)
-        deadline_disarm(&self.timer)
+        self.disarm()
         if self.response is not None and self.response.suspended is not None:
+            if not self.may_call(self.response):
+                self.for_home = True
+                return 0
             return self.resume_application()
         self.let_go_of_response()
         return self.back_to_reading()
@@ -511,41 +510,31 @@ cdef class Connection:
         self.readable = True  # the poller was not asked about input meanwhile
         if self.receiver is not None:
             self.move(BODY)
-            self.body_since_ms = self.loop.now_ms  # the client may have been waiting for our answers
-            deadline_arm(&self.loop.body_deadlines, &self.timer, self.loop.now_ms)
+            self.body_since_ms = self.thread.now_ms  # the client may have been waiting for our answers
+            self.arm(&self.loop.body_deadlines)
         elif self.partial is not NULL and not is_empty_line(self.input.data + self.input.start,
                                                             self.input.end - self.input.start):
             self.move(HEAD)
-            deadline_arm(&self.loop.head_deadlines, &self.timer, self.loop.now_ms)
+            self.arm(&self.loop.head_deadlines)
+        elif self.body is not None:
+            self.wait_for_thread()
         else:
             self.move(IDLE)
         return 0
 
-    cdef int resume_application(self) except -1:
-        cdef Response response = self.response
-        self.ensure_room()
-        self.move(APP)
-        try:
-            self.loop.resume(response)
-        except BaseException as error:
-            return self.application_failed(response, error)
-        return self.after_run(response)
+
+cdef bint has_deadline(Connection connection) noexcept:
+    """Armed, or passed while somebody has the connection, who looks at it when he lets go."""
+    connection.loop.lock()
+    cdef bint found = deadline_is_armed(&connection.timer) or connection.passed is not NULL
+    connection.loop.unlock()
+    return found
+
+
+cdef bint has_no_body(HeadReader heads) noexcept:
+    return heads.body_framing == FRAMING_NONE or (heads.body_framing == FRAMING_LENGTH and heads.body_bytes == 0)
 
 
 cdef bint is_empty_line(const char *at, size_t len) noexcept:
     """An empty line, or its beginning: it may come before a head (RFC 9112 §2.2), and is not yet one."""
     return (len == 1 or (len == 2 and at[1] == 10)) and at[0] == 13
-
-
-cdef object their_frames(object frames):
-    """A traceback without our own frames at its beginning, where others follow."""
-    while frames is not None and frames.tb_next is not None:
-        if not frames.tb_frame.f_globals.get("__name__", "").startswith("headrace."):
-            return frames
-        frames = frames.tb_next
-    return frames
-
-
-cdef object ascii_text(object text):
-    """Something from environ, which the application may have changed, as one line of ASCII."""
-    return builtins.ascii(text).strip("'\"")

@@ -8,8 +8,16 @@ cdef extern from *:
     """
     const bint HEADRACE_DEBUG
 
-cdef void count_change(const char *kind, int change) noexcept
+cdef enum counted:
+    COUNT_CONNECTION
+    COUNT_RESPONSE
+    COUNT_BODY
+    COUNT_SPOOL
+    COUNT_ILLEGAL_MOVE
+    COUNTED_KINDS
 
-cdef inline void count_object(const char *kind, int change) noexcept:
+cdef void count_change(counted kind, int change) noexcept
+
+cdef inline void count_object(counted kind, int change) noexcept:
     if HEADRACE_DEBUG:
         count_change(kind, change)

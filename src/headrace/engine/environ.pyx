@@ -8,6 +8,8 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from headrace.forwarded_fields import is_statement
+
 from headrace.engine.csrc cimport (
     FIELD_COOKIE, FIELD_PROXY, FIELD_TRANSFER_ENCODING,
     FIELD_UNDERSCORE, TARGET_ABSOLUTE, TARGET_ORIGIN, field_line, framing, percent_decode,
@@ -99,10 +101,9 @@ cdef class EnvironTemplate:
         for key, value in base.items():
             # One by one: a table that is made for str keys is smaller and quicker than one made by size or by copy.
             self.base[key] = value
-        for name in COMMON_FIELD_NAMES:
-            for spelling in (name, name.lower()):
-                raw = spelling.encode()
-                self.key_of(raw, len(raw))
+        self.root_path = self.base.get("SCRIPT_NAME", EMPTY)
+        for raw in COMMON_KEYS:
+            self.key_of(raw, len(raw))
 
     def __dealloc__(self):
         cdef int i
@@ -116,17 +117,18 @@ cdef class EnvironTemplate:
         PyDict_SetItem(environ, REMOTE_ADDR, remote_addr)
         PyDict_SetItem(environ, REMOTE_PORT, remote_port)
         self.set_request_line(environ, head, buf)
-        self.joined = False
+        self.joined = self.has_statements = False
         self.add_fields(environ, head, buf, rules.host_field)
         return environ
 
     cdef int set_request_line(self, dict environ, const request_head *head, const char *buf) except -1:
         cdef object target = ascii(buf + head.target_at, head.target_len)
         cdef const char *method = buf + head.method_at
-        if head.method_len == 3 and memcmp(method, b"GET", 3) == 0:
-            PyDict_SetItem(environ, REQUEST_METHOD, GET)
-        else:
-            PyDict_SetItem(environ, REQUEST_METHOD, ascii(method, head.method_len))
+        cdef bint is_get
+        is_get = head.method_len == 3 and memcmp(method, b"GET", 3) == 0
+        self.method = GET if is_get else ascii(method, head.method_len)
+        self.target = target
+        PyDict_SetItem(environ, REQUEST_METHOD, self.method)
         PyDict_SetItem(environ, RAW_URI, target)
         PyDict_SetItem(environ, REQUEST_URI, target)
         PyDict_SetItem(environ, PATH_INFO, self.path_info(head, buf, target))
@@ -135,6 +137,11 @@ cdef class EnvironTemplate:
         return 0
 
     cdef object path_info(self, const request_head *head, const char *buf, object target):
+        if self.root_path is not EMPTY:
+            return below(self.root_path, self.whole_path(head, buf, target))
+        return self.whole_path(head, buf, target)
+
+    cdef object whole_path(self, const request_head *head, const char *buf, object target):
         cdef size_t len = 0
         if head.path_len == 0:
             # "http://host" means its root (RFC 9110 §4.2.3); "*" is no path, but PATH_INFO always is one
@@ -159,7 +166,9 @@ cdef class EnvironTemplate:
             value = latin1(buf + field.value_at, field.value_len)
             size = PyDict_Size(environ)
             present = <object>PyDict_SetDefault(environ, key, value)
-            if PyDict_Size(environ) == size:
+            if PyDict_Size(environ) == size and present is self.base.get(key):
+                PyDict_SetItem(environ, key, value)  # a default, and no field of this request
+            elif PyDict_Size(environ) == size:
                 self.joined = True
                 separator = "; " if field.id == FIELD_COOKIE else ","  # RFC 6265 §5.4, RFC 9110 §5.3
                 PyDict_SetItem(environ, key, f"{present}{separator}{value}")
@@ -180,15 +189,30 @@ cdef class EnvironTemplate:
                 free_slot = slot
                 break
             if slot.hash == hashed and slot.len == len and memcmp(slot.raw, name, len) == 0:
+                self.has_statements |= slot.is_statement
                 return <object>slot.key
-        key = make_key(name[:len])
+        raw = name[:len]
+        key = COMMON_KEYS.get(raw) or make_key(raw)
+        cdef bint statement = is_statement(key)
+        self.has_statements |= statement
         if free_slot is not NULL and len <= NAME_BYTES_MAX:
+            free_slot.is_statement = statement
             free_slot.hash = hashed
             free_slot.len = len
             memcpy(free_slot.raw, name, len)
             Py_INCREF(key)
             free_slot.key = <PyObject *>key
         return key
+
+
+cdef object below(str root_path, str path):
+    """PATH_INFO behind SCRIPT_NAME, whether the proxy in front has taken --root-path off or not."""
+    if path.startswith(root_path):
+        if len(path) == len(root_path):
+            return EMPTY
+        if path[len(root_path)] == "/":
+            return path[len(root_path):]
+    return path
 
 
 cdef bint is_dropped(const field_line *field) noexcept:
@@ -208,19 +232,28 @@ cdef object make_key(bytes name):
     return "HTTP_" + key
 
 
+cdef dict COMMON_KEYS = {}
+for _name in COMMON_FIELD_NAMES:
+    for _spelling in (_name.encode(), _name.lower().encode()):
+        COMMON_KEYS[_spelling] = make_key(_spelling)
+
+
 cdef class FieldMemo:
 
     def __dealloc__(self):
         self.forget()
 
     cdef int remember(self, const char *buf, const request_head *head, const request_rules *rules,
-                      framing body_framing, uint64_t body_bytes, dict environ, bint names_unique) except -1:
+                      framing body_framing, uint64_t body_bytes, dict environ, EnvironTemplate template) except -1:
         """Keep head and environ for the next request; only for origin-form, whose fields stand for themselves."""
         if head.form != TARGET_ORIGIN or head.next - head.started_at > MEMO_BYTES_MAX or self.misses >= MEMO_MISSES_MAX:
             self.forget()
             return 0
         self.keep_head(buf, head, rules, body_framing, body_bytes)
-        self.names_unique = names_unique
+        self.names_unique = not template.joined
+        self.has_statements = template.has_statements
+        self.method = template.method
+        self.target = template.target
         self.environ = {}
         PyDict_Update(self.environ, environ)  # not a copy, which would keep the size of a table that has grown
         return 0
@@ -280,6 +313,8 @@ cdef class FieldMemo:
         cdef uint32_t i
         self.len = 0  # environ no longer fits bytes until keep_head has run
         template.set_request_line(self.environ, head, buf)
+        self.method = template.method
+        self.target = template.target
         for i in range(head.field_count):
             theirs = &head.fields[i]
             ours = &self.head.fields[i]
@@ -297,4 +332,4 @@ cdef class FieldMemo:
         self.bytes = NULL
         self.head.fields = NULL
         self.len = self.cap = self.fields_cap = 0
-        self.environ = None
+        self.environ = self.method = self.target = self.verdict = self.believed = None

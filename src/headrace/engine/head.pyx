@@ -1,14 +1,20 @@
 """Request heads: see head.pxd for the fields and the rules of ownership."""
 
-from cpython.dict cimport PyDict_Copy
+from cpython.dict cimport PyDict_Contains, PyDict_Copy, PyDict_DelItem, PyDict_GetItem, PyDict_SetItem, PyDict_Update
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 from libc.string cimport memcmp, memcpy
 
 from headrace.engine.csrc cimport (
-    FRAMING_ERROR, HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, REQUEST_OK, TARGET_ORIGIN, field_line, framing_decide,
-    head_status, request_fields_parse, request_head, request_head_reset, request_line_parse, request_rules,
-    request_rules_check)
-from headrace.engine.environ cimport FieldMemo
+    FRAMING_ERROR, HEAD_DONE, HEAD_ERROR, HEAD_PARTIAL, REQUEST_FORWARDED_INVALID, REQUEST_OK,
+    REQUEST_READ_IN_TWO_WAYS, TARGET_ORIGIN, field_line, framing_decide, head_status, request_fields_parse,
+    request_head, request_head_reset, request_line_parse, request_rules, request_rules_check)
+from headrace.engine.environ cimport EnvironTemplate, FieldMemo
+from headrace.engine.forwarded_rules import Malformed
+from headrace.engine.gateway import REQUEST_HEAD
+from headrace.forwarded_fields import BEFORE as _BEFORE
+
+cdef str BEFORE = _BEFORE
 
 
 cdef class HeadPlace:
@@ -37,10 +43,16 @@ cdef class HeadPlace:
         memcpy(<char *>self.partial + sizeof(request_head), head.fields, fields_bytes)
         return 0
 
+    cdef void took_request_line(self, EnvironTemplate template) noexcept:
+        self.sent_method = template.method
+        self.sent_target = template.target
+
 
 cdef class HeadReader:
 
-    def __cinit__(self, int request_line_bytes_max, int field_line_bytes_max, int fields_max, int head_bytes_max):
+    def __cinit__(self, int request_line_bytes_max, int field_line_bytes_max, int fields_max, int head_bytes_max,
+                  list templates not None):
+        self.templates = templates
         self.limits.request_line_bytes_max = request_line_bytes_max
         self.limits.field_line_bytes_max = field_line_bytes_max
         self.limits.fields_max = fields_max
@@ -61,13 +73,21 @@ cdef class HeadReader:
             if memcmp(at, memo.bytes, memo.len) == 0:
                 self.from_memo(memo)
                 self.used = memo.len
-                self.environ = <dict>PyDict_Copy(memo.environ)
+                if memo.verdict is None:
+                    self.environ = <dict>PyDict_Copy(memo.environ)
+                else:
+                    self.copy_environ(memo)
+                if self.keeps_octets:
+                    self.keep_octets(at, self.used)
+                place.sent_method = memo.method
+                place.sent_target = memo.target
                 return HEAD_DONE
         place.restore(head, self.fields)
         status = request_line_parse(head, at, len, &self.limits)
         self.to_head = head.fields_at != 0 and head.method_is_head
         if status == HEAD_DONE:
-            if memo is not None and self.fields_as_before(memo, at, len):
+            # the referee reads whole heads, with our reading of all fields beside it
+            if memo is not None and self.referee is None and self.fields_as_before(memo, at, len):
                 return self.accept_same_fields(place, at)
             status = request_fields_parse(head, at, len, &self.limits)
         if status == HEAD_DONE:
@@ -77,16 +97,30 @@ cdef class HeadReader:
         self.error = head.error
         return status
 
+    cdef int keep_octets(self, const char *at, size_t len) except -1:
+        if self.keeps_octets:
+            PyDict_SetItem(self.environ, REQUEST_HEAD, at[:len])
+        return 0
+
     cdef dict request_line(self, HeadPlace place, const char *at):
         """What is known of a head that was refused: its request line, if that was understood, in environ's keys."""
         cdef dict known = {}
         if self.head.fields_at != 0:
-            place.template.set_request_line(known, &self.head, at)
+            self.template_of(place).set_request_line(known, &self.head, at)
         return known
+
+    cdef dict partial_line(self, HeadPlace place, const char *at):
+        """The same of a head that was found incomplete, and is not waited for any longer."""
+        place.restore(&self.head, self.fields)
+        return self.request_line(place, at)
+
+    cdef EnvironTemplate template_of(self, HeadPlace place):
+        return <EnvironTemplate>self.templates[place.listener]
 
     cdef void from_memo(self, FieldMemo memo) noexcept:
         """What equal fields mean: what they meant before."""
         memo.misses = 0
+        self.same_fields = True
         self.http_1_1 = memo.head.minor_version == 1
         self.to_head = memo.head.method_is_head
         self.keep_alive = memo.rules.keep_alive
@@ -111,8 +145,10 @@ cdef class HeadReader:
         self.from_memo(memo)
         self.to_head = to_head
         self.used = self.head.fields_at + memo.len - memo.fields_at
-        self.environ = <dict>PyDict_Copy(memo.environ)
-        place.template.set_request_line(self.environ, &self.head, at)
+        self.copy_environ(memo)
+        self.template_of(place).set_request_line(self.environ, &self.head, at)
+        self.keep_octets(at + self.head.started_at, self.used - self.head.started_at)
+        place.took_request_line(self.template_of(place))
         return HEAD_DONE
 
     cdef head_status accept_new_fields(self, HeadPlace place, const char *at) except *:
@@ -120,6 +156,7 @@ cdef class HeadReader:
         cdef request_head *head = &self.head
         cdef request_rules rules
         cdef FieldMemo memo
+        cdef EnvironTemplate template = self.template_of(place)
         self.error = request_rules_check(head, at, &rules)
         if self.error != REQUEST_OK:
             return HEAD_ERROR
@@ -127,23 +164,100 @@ cdef class HeadReader:
         self.body_framing = framing_decide(head, at, &self.body_bytes, &self.error)
         if self.body_framing == FRAMING_ERROR:
             return HEAD_ERROR
+        if self.referee is not None:
+            # before anything is remembered of this head: octets that equal the memo's have been judged
+            self.objection = self.referee.objection_to(head, at, rules.keep_alive)
+            if self.objection:
+                self.error = REQUEST_READ_IN_TWO_WAYS
+                return HEAD_ERROR
         self.used = head.next
+        self.same_fields = False
         self.http_1_1 = head.minor_version == 1
         self.keep_alive = rules.keep_alive
         self.expect_continue = rules.expect_continue
         memo = place.memo
         if memo is not None and memo.has_same_names(at, head):
             memo.misses = 0
-            memo.take_new_values(at, head, place.template)
+            memo.take_new_values(at, head, template)
             memo.keep_head(at, head, &rules, self.body_framing, self.body_bytes)
             self.environ = <dict>PyDict_Copy(memo.environ)
-            return HEAD_DONE
-        self.environ = place.template.build(head, at, &rules, place.remote_addr, place.remote_port)
+            self.keep_octets(at + head.started_at, head.next - head.started_at)
+            place.took_request_line(template)
+            return self.judge(place, memo) if memo.has_statements else HEAD_DONE
+        self.environ = template.build(head, at, &rules, place.remote_addr, place.remote_port)
+        if place.told is not None:
+            PyDict_Update(self.environ, place.told)
+        self.keep_octets(at + head.started_at, head.next - head.started_at)
+        place.took_request_line(template)
         if memo is None and rules.keep_alive and place.came_back:
             memo = place.memo = FieldMemo()
         if memo is not None:
             memo.misses += 1
             memo.remember(at, head, &rules, self.body_framing, self.body_bytes, self.environ,
-                          not place.template.joined)
+                          template)
+            memo.verdict = memo.believed = None
         place.came_back = True
+        return self.judge(place, memo) if template.has_statements else HEAD_DONE
+
+    # ---- what proxies say ----
+
+    cdef int copy_environ(self, FieldMemo memo) except -1:
+        """Of field lines that equal the memo's.  Nobody shares the dict of what was there before."""
+        if memo.believed is None:
+            self.environ = <dict>PyDict_Copy(memo.environ)
+            if memo.verdict is not None:
+                carry_out(memo.verdict, self.environ)
+                memo.believed = {}
+                PyDict_Update(memo.believed, self.environ)
+            return 0
+        self.environ = <dict>PyDict_Copy(memo.believed)
+        cdef PyObject *before = PyDict_GetItem(self.environ, BEFORE)
+        if before is not NULL:
+            PyDict_SetItem(self.environ, BEFORE, PyDict_Copy(<object>before))
+        return 0
+
+    cdef bint trusts_peer(self, HeadPlace place) except? True:
+        """Asked once for each connection, and only if it matters."""
+        if place.peer_trust == TRUST_UNKNOWN:
+            place.peer_trust = TRUSTED if self.rules.trusts_peer(place.remote_addr) else NOT_TRUSTED
+        return place.peer_trust == TRUSTED
+
+    cdef head_status judge(self, HeadPlace place, FieldMemo memo) except *:
+        """There are fields that only a proxy should send: believe them, or take them away.
+
+        The memo's environ stays as the connection itself has it, for field lines with other values to start from; what
+        became of it is kept beside it.  Both are of the same octets, so that nothing of another client's comes back.
+        """
+        if self.rules is None:
+            return HEAD_DONE
+        if memo is not None:
+            memo.verdict = memo.believed = None
+        try:
+            verdict = self.rules.judge(self.environ, self.trusts_peer(place))
+        except Malformed:
+            if memo is not None:
+                memo.forget()
+            self.error = REQUEST_FORWARDED_INVALID
+            return HEAD_ERROR
+        if verdict is not None:
+            carry_out(verdict, self.environ)
+            if memo is not None:
+                memo.verdict = verdict
         return HEAD_DONE
+
+
+cdef int carry_out(object verdict, dict environ) except -1:
+    """What it changes is kept under BEFORE, for whoever has rules of his own."""
+    cdef dict changes = (<tuple>verdict)[0]  # a NamedTuple
+    cdef dict before
+    if changes:
+        before = {}
+        for key in changes:
+            if PyDict_Contains(environ, key):
+                before[key] = environ[key]
+        PyDict_Update(environ, changes)
+        PyDict_SetItem(environ, BEFORE, before)
+    for key in (<tuple>verdict)[1]:
+        if PyDict_Contains(environ, key):
+            PyDict_DelItem(environ, key)
+    return 0

@@ -14,6 +14,8 @@ class Response:
     body_bytes: int
     """Octets of the body handed over so far, without framing."""
 
+    finished: bool
+    """All of it has been handed over."""
     satisfied: bool
     """No more blocks are wanted: HEAD, 204 and 304 have no body, and no body may pass its Content-Length."""
 
@@ -29,6 +31,13 @@ class Response:
 
     def early_hints(self, headers: list[tuple[str, str]], /) -> None:
         """Send a 103 response at once, to HTTP/1.1 clients (RFC 8297); ignored when the head has left."""
+
+    def client_disconnected(self) -> bool:
+        """``environ["headrace.client_disconnected"]``: has the client gone?  One system call.
+
+        True after a reset; for a client that has shut its side down, which may still read, only once 0.5 s have passed
+        since the call of the application; and when the request is over.
+        """
 
     def __call__(self, data: bytes, /) -> None:
         """``write(data)``: returns when data has left; waits for a slow client (PEP 3333, "The write() Callable")."""
@@ -50,6 +59,26 @@ class Response:
 
     def finish(self) -> None:
         """The iterable has ended: send the head if nothing has, and the last chunk."""
+
+    def start_raw(self, head: bytes, status_code: int, content_length: int = -1, /) -> None:
+        """Begin an answer whose head is the caller's own, octet by octet, up to the empty line.
+
+        In place of start_response: nothing is added, the blocks behind it get no framing, and the end of the connection
+        is their end.  No body is sent to HEAD, with 204 and with 304, and none passes content_length (-1: not
+        declared).  Raises ValueError for a head that is too long.
+        """
+
+    def duplicate(self) -> int:
+        """A duplicate of the connection's descriptor, which the caller closes; it stays non-blocking.
+
+        Raises OSError when the request is over, or its client has gone.
+        """
+
+    def finish_raw(self) -> None:
+        """The end of such an answer, or of a request that gets none: the connection closes in good order.
+
+        Without it an answer that has begun counts as cut short, and a body that ends with the connection in a reset.
+        """
 
     def suspend(self, result: Iterable[bytes], blocks: Iterator[bytes], /) -> None:
         """Keep an iteration that has to wait for the client."""

@@ -1,30 +1,41 @@
-# Sees to it that no finished answer waits for an application call that blocks.
+# Looks after application calls once a millisecond, without the interpreter lock: does one block?
 #
-# Answers to pipelined requests leave together, so finished ones may lie in the outbox when the next request enters
-# the application.  If that call takes longer than a millisecond or two, the sentinel sends what is there.
+# A parked thread is woken to go on.  The rest is for whoever asked: finished answers that lie behind the call are sent
+# (no answer waits for a call that blocks), and when no thread is left the spare takes the poller.
 #
-# Thread: one daemon thread, started with the first such call; it sleeps when there have been none for a while.
-# Lock: it looks at two numbers without the interpreter lock, and takes the lock only to send: so it gets to run when
-# the application blocks, or has computed for a switch interval (5 ms), and costs nothing when calls are quick.
-# Owner: the loop, which stops it.
+# Thread: the spare of a crew; with one thread a daemon thread of its own, started with the first pipelined call.
+# Lock: look() runs without the interpreter lock and takes none; it sleeps when there have been no calls for a while.
+# Owner: the crew, which stops it.
 
 from libc.stdint cimport uint64_t
 
-from headrace.engine.channel cimport Channel
+from headrace.engine.csrc cimport roster
+
+cdef enum finding:
+    FOUND_NOTHING      # for a while: go to sleep
+    FOUND_BELL         # a signal, or somebody called
+    FOUND_UNSENT       # answers wait behind a call that lasts
+    FOUND_FULL_HOUSE   # every thread is inside the application
 
 
 cdef class Sentinel:
-    cdef volatile uint64_t calls   # application calls made while answers were unsent
-    cdef volatile bint inside      # one is going on
+    cdef roster *roster            # the crew's
+    cdef uint64_t *seen            # calls of each seat at the last look
+    cdef uint64_t *found           # ... and when answers were last found waiting behind one
+    cdef uint64_t calls            # of all, at the last look
+    cdef int same                  # looks since then that found the same number
+    cdef unsigned int looks
+    cdef object bell               # socket pair; signals ring it, too
+    cdef int bell_fd               # its end that is listened to
+    cdef int ringer_fd
     cdef volatile bint asleep
-    cdef volatile bint stopping
-    cdef bint refused              # the system gave no thread; said once, and not tried again
-    cdef Channel channel     # whose answers they are; None when inside is False
-    cdef object thread             # None until it is needed
-    cdef object alarm              # threading.Event: a call has begun while it was asleep
+    cdef volatile int patience     # looks at the same call until somebody is woken
 
-    cdef int enter(self, Channel channel) except -1
-    cdef int start(self) except -1
-    cdef void leave(self) noexcept
-    cdef int stop(self) except -1
-    cdef uint64_t wait_for_long_call(self) noexcept nogil
+    cdef int open(self, roster *seats) except -1
+    cdef void learn(self, bint blocked) noexcept
+    cdef finding look(self) noexcept nogil
+    cdef bint finds_unsent(self) noexcept nogil
+    cdef int sleep(self) except -1
+    cdef void ring(self) noexcept nogil
+    cdef int silence(self) except -1
+    cdef int close(self) except -1

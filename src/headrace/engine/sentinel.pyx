@@ -1,95 +1,114 @@
-"""The watch over pipelined answers: see sentinel.pxd."""
+"""The watch over application calls: see sentinel.pxd."""
 
-import logging
-import threading
+import socket
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t
 
-from headrace.engine.channel cimport Channel
-from headrace.engine.csrc cimport outbox_flush
+from headrace.engine.csrc cimport (
+    SOCK_OK, full_fence, roster, roster_glance, roster_has_on_deck, roster_is_led, roster_look, roster_wake_one,
+    seat_calls, seat_is_waiting_on_unsent, sock_send, sock_wait)
 
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        long tv_sec
-        long tv_nsec
-    int nanosleep(const timespec *wanted, timespec *left)
-
-log = logging.getLogger("headrace")
-
-cdef long LOOK_EVERY_NS = 1000000
-cdef int LOOKS_UNTIL_ASLEEP = 100
+cdef int LOOK_EVERY_MS = 1
+cdef int LOOKS_UNTIL_ASLEEP = 20
+cdef int SAMPLE_EVERY = 8  # looks: put somebody on deck, who will notice calls that block for less than 1 ms
+cdef int PATIENCE_MAX = 4
 
 
 cdef class Sentinel:
 
-    cdef int enter(self, Channel channel) except -1:
-        """An application call begins while answers before it are unsent."""
-        self.channel = channel
-        self.calls += 1
-        self.inside = True
-        if self.thread is None:
-            if not self.refused:
-                self.start()
-        elif self.asleep:
-            self.alarm.set()
+    def __cinit__(self):
+        self.bell_fd = self.ringer_fd = -1
+
+    cdef int open(self, roster *seats) except -1:
+        self.roster = seats
+        self.patience = 1
+        self.seen = <uint64_t *>PyMem_Calloc(seats.cap, sizeof(uint64_t))
+        self.found = <uint64_t *>PyMem_Calloc(seats.cap, sizeof(uint64_t))
+        if self.seen is NULL or self.found is NULL:
+            raise MemoryError
+        listening, ringer = self.bell = socket.socketpair()
+        listening.setblocking(False)
+        ringer.setblocking(False)
+        self.bell_fd = listening.fileno()
+        self.ringer_fd = ringer.fileno()
         return 0
 
-    cdef int start(self) except -1:
-        thread = threading.Thread(target=self.watch, name="headrace-sentinel", daemon=True)
-        self.alarm = threading.Event()
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system gives no more threads: answers may wait for the call behind them
-            self.refused = True
-            log.warning("no thread to watch over pipelined answers: %s", error)
-            return 0
-        self.thread = thread
-        return 0
+    def __dealloc__(self):
+        PyMem_Free(self.seen)
+        PyMem_Free(self.found)
 
-    cdef void leave(self) noexcept:
-        self.inside = False
-        self.channel = None
+    cdef void learn(self, bint blocked) noexcept:
+        """Somebody woken has found that calls block, or that they compute: then he need not be woken so soon."""
+        self.patience = 1 if blocked else min(2 * self.patience, PATIENCE_MAX)
 
-    cdef int stop(self) except -1:
-        if self.thread is not None:
-            self.stopping = True
-            self.alarm.set()
-            self.thread.join()
-            self.thread = None
-        return 0
-
-    def watch(self):
-        """The thread: look once a millisecond while there are such calls, sleep when there are none."""
-        cdef uint64_t calls_seen = 0
-        while not self.stopping:
-            self.alarm.clear()
-            if self.calls == calls_seen:  # under the interpreter lock: enter() cannot come between this and asleep
-                self.asleep = True
-                self.alarm.wait()
-                self.asleep = False
-            with nogil:
-                calls_seen = self.wait_for_long_call()
-            if self.inside and self.calls == calls_seen and self.channel is not None:
-                # What stands before the outbox's end is complete; the answer under construction lies behind it.
-                outbox_flush(&self.channel.out, self.channel.fd)
-
-    cdef uint64_t wait_for_long_call(self) noexcept nogil:
-        """Until one call has been going on for two looks, or there has been none for long; the calls counted."""
-        cdef timespec pause
-        cdef uint64_t seen = self.calls, now
+    cdef finding look(self) noexcept nogil:
+        """Watch until there is something to do, or has been nothing for a while."""
+        cdef roster_glance now
         cdef int quiet = 0
-        pause.tv_sec = 0
-        pause.tv_nsec = LOOK_EVERY_NS
-        while not self.stopping:
-            nanosleep(&pause, NULL)
-            now = self.calls
-            if now == seen:
-                if self.inside:
-                    return now
-                quiet += 1
-                if quiet == LOOKS_UNTIL_ASLEEP:
-                    return now
-            else:
-                quiet = 0
-                seen = now
-        return seen
+        while True:
+            if sock_wait(self.bell_fd, False, LOOK_EVERY_MS) == SOCK_OK:
+                return FOUND_BELL
+            now = roster_look(self.roster)
+            self.looks += 1
+            self.same = self.same + 1 if now.calls == self.calls else 0
+            self.calls = now.calls
+            if self.roster.count > 1 and now.inside and not roster_has_on_deck(self.roster):
+                if self.same >= self.patience:
+                    # nothing has begun for a millisecond or more, and nobody could begin anything
+                    if not roster_is_led(self.roster) and not roster_wake_one(self.roster):
+                        return FOUND_FULL_HOUSE
+                elif self.looks % (SAMPLE_EVERY * self.patience) == 0:
+                    roster_wake_one(self.roster)
+            if self.finds_unsent():
+                return FOUND_UNSENT
+            quiet = quiet + 1 if self.same and not now.inside else 0
+            if quiet == LOOKS_UNTIL_ASLEEP:
+                return FOUND_NOTHING
+
+    cdef bint finds_unsent(self) noexcept nogil:
+        """Has a call with answers before it been going on since the last look?  Each is found once."""
+        cdef bint found = False
+        cdef uint64_t calls
+        cdef int i
+        for i in range(self.roster.count):
+            calls = seat_calls(self.roster.seats[i])
+            if calls == self.seen[i] and calls != self.found[i] and seat_is_waiting_on_unsent(self.roster.seats[i]):
+                self.found[i] = calls
+                found = True
+            self.seen[i] = calls
+        return found
+
+    cdef int sleep(self) except -1:
+        """Until the bell rings."""
+        cdef roster_glance before = roster_look(self.roster), now
+        self.asleep = True
+        full_fence()
+        now = roster_look(self.roster)
+        if now.calls == before.calls and not now.inside:  # else a call began before it could see that we sleep
+            with nogil:
+                sock_wait(self.bell_fd, False, -1)
+        self.asleep = False
+        return 0
+
+    cdef void ring(self) noexcept nogil:
+        cdef size_t sent
+        self.asleep = False
+        if self.ringer_fd < 0:
+            return  # not open yet, or not any more
+        sock_send(self.ringer_fd, b"\0", 1, False, &sent)  # a full socket rings already
+
+    cdef int silence(self) except -1:
+        try:
+            self.bell[0].recv(4096)
+        except BlockingIOError:
+            pass
+        return 0
+
+    cdef int close(self) except -1:
+        if self.bell is not None:
+            for end in self.bell:
+                end.close()
+            self.bell = None
+            self.bell_fd = self.ringer_fd = -1
+        return 0

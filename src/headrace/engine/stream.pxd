@@ -1,7 +1,8 @@
 # The body of a request that the application reads as it arrives (--stream-request-body).
 #
 # Owner: the RequestBody and, for as long as the request lasts, the connection.
-# Thread: the application's, which waits here for a slow client.  Lock: the interpreter lock, given up while waiting.
+# Threads: those of the application, which wait here for a slow client.
+# Lock: the interpreter lock, or a critical section where there is none; given up while waiting.
 # Errors: ClientDisconnected (cut short), BodyRefused (malformed, too long or too slow), ValueError (read too late).
 
 from libc.stdint cimport int64_t
@@ -21,6 +22,7 @@ cdef class StreamSource(BodySource):
     cdef int timeout_ms              # between two receives
     cdef int64_t bytes_per_s_min     # once the waits have lasted longer than timeout_ms together
     cdef int64_t waited_ns           # for the client; the application's own time does not count
+    cdef int64_t waited_until_ns     # monotonic: so far they have been counted
     cdef int64_t received_bytes
     cdef int64_t bytes_max
     cdef buffer rest                 # received, not yet read
@@ -32,9 +34,10 @@ cdef class StreamSource(BodySource):
     cdef int64_t got_bytes           # of a chunked one
 
     cdef void detach(self) noexcept  # the request is over: nothing more is received
-    cdef int receive_more(self) except -1
-    cdef int wait(self) except -1
+    cdef bytes pull_now(self, size_t bytes_max)
+    cdef bint receive_more(self, Response response) except -1
+    cdef int wait(self, Response response) except -1
     cdef bint is_too_slow(self) noexcept
-    cdef int allow_body(self) except -1
+    cdef int allow_body(self, Response response) except -1
     cdef bytes decode(self, size_t bytes_max)
     cdef bytes decode_chunks(self)

@@ -1,21 +1,19 @@
 """Bodies that are read as they arrive: see stream.pxd."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t
 
 from headrace.engine.body cimport BodySource
 from headrace.engine.csrc cimport (
-    BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, SOCK_AGAIN, SOCK_OK,
-    buffer_consume, buffer_free, buffer_reserve, chunk_decode, chunk_status, clock_monotonic_ns, sock_recv, sock_status)
-from headrace.engine.response cimport Response
-from headrace.errors import REFUSALS, ClientDisconnected
+    BUFFER_OK, CHUNK_DONE, CHUNK_ERROR, REQUEST_BODY_TIMEOUT, REQUEST_BODY_TOO_LONG, RESPONSE_CONTINUE,
+    RESPONSE_CONTINUE_BYTES, SOCK_AGAIN, SOCK_OK, buffer_consume, buffer_free, buffer_reserve, chunk_decode,
+    chunk_status, clock_monotonic_ns, score_progress, score_row, sock_recv, sock_status)
+from headrace.engine.response cimport WAIT_SLICE_MS, Response
+from headrace.errors import ClientDisconnected, refusal_of
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
-
-cdef tuple REFUSAL_LIST = tuple(REFUSALS.values())
-cdef const char *CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-cdef size_t CONTINUE_BYTES = 25
 
 
 class BodyRefused(ClientDisconnected):
@@ -25,7 +23,7 @@ class BodyRefused(ClientDisconnected):
     """
 
     def __init__(self, error):
-        super().__init__(REFUSAL_LIST[error].explanation)
+        super().__init__(refusal_of(error).explanation)
         self.error = error
 
 
@@ -35,58 +33,80 @@ cdef class StreamSource(BodySource):
         buffer_free(&self.rest)
 
     cdef void detach(self) noexcept:
-        self.response = None
-        self.fd = -1
+        with cython.critical_section(self):  # a thread of the application may be reading
+            self.response = None
+            self.fd = -1
 
     cdef bint is_complete(self) noexcept:
         return self.complete or (not self.chunked and self.left_bytes == 0)
 
     cdef bytes pull(self, size_t bytes_max):
+        with cython.critical_section(self):
+            return self.pull_now(bytes_max)
+
+    cdef bytes pull_now(self, size_t bytes_max):
+        """None: it has waited, and other threads of the application may have read, or ended the request, meanwhile."""
+        cdef Response response
         cdef bytes block
         while True:
+            PyErr_CheckSignals()  # read() may go on receiving for long without a line of Python between
             if self.is_complete():
                 return b""
-            if self.response is None:
+            response = self.response
+            if response is None or response.is_over():
                 raise ValueError("wsgi.input was read after its request had ended")
+            if response.client_gone:
+                raise ClientDisconnected("the client has gone before its request body was complete")
             if self.rest.end > self.rest.start:
                 block = self.decode(bytes_max)
                 if block:
                     return block
-            else:
-                self.receive_more()
+            elif self.expects_continue:
+                self.allow_body(response)
+            elif not self.receive_more(response):
+                self.wait(response)
+                return None
 
-    cdef int receive_more(self) except -1:
-        """Wait for the client, without the interpreter lock."""
+    cdef bint receive_more(self, Response response) except -1:
+        """False: nothing has come."""
+        cdef score_row *row = response.row
         cdef size_t got = 0
         cdef sock_status status
-        PyErr_CheckSignals()  # read() may go on receiving for long without a line of Python between
-        if self.expects_continue:
-            self.allow_body()
         if buffer_reserve(&self.rest, STREAM_RECEIVE_BYTES, 2 * STREAM_RECEIVE_BYTES) != BUFFER_OK:
             raise MemoryError
-        while True:
-            status = sock_recv(self.fd, self.rest.data + self.rest.end, STREAM_RECEIVE_BYTES, &got)
-            if status == SOCK_OK:
-                self.rest.end += got
-                self.received_bytes += <int64_t>got
-                if self.is_too_slow():
-                    raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
-                return 0
-            if status != SOCK_AGAIN:
-                self.response.client_gone = True
-                raise ClientDisconnected("the client has gone before its request body was complete")
-            self.wait()
-            if self.response is None:
-                # a thread of the application waited here while its request ended; the descriptor is not ours any more
-                raise ValueError("the request ended while wsgi.input was being read")
-
-    cdef int wait(self) except -1:
-        cdef Response response = self.response  # the request may end while a thread of the application waits here
-        cdef int64_t since_ns = clock_monotonic_ns()
-        cdef sock_status status = response.wait(False, self.timeout_ms)
-        self.waited_ns += clock_monotonic_ns() - since_ns
-        if status == SOCK_AGAIN and self.response is not None:
+        status = sock_recv(self.fd, self.rest.data + self.rest.end, STREAM_RECEIVE_BYTES, &got)
+        if status == SOCK_AGAIN:
+            return False
+        if status != SOCK_OK:
+            if response.defaults.stop_at_ms[0] != 0:
+                response.check_stop()  # it may be us who ended the connection
+            response.client_gone = True
+            raise ClientDisconnected("the client has gone before its request body was complete")
+        self.rest.end += got
+        self.received_bytes += <int64_t>got
+        if row is not NULL:
+            score_progress(row)
+        if self.is_too_slow():
             raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
+        return True
+
+    cdef int wait(self, Response response) except -1:
+        """For the client, without the interpreter lock.
+
+        In slices: another thread may receive what this one waits for.  Waits side by side count once.
+        """
+        cdef int64_t since_ns = clock_monotonic_ns(), received_bytes = self.received_bytes
+        cdef int left_ms = self.timeout_ms, slice_ms
+        cdef sock_status status = SOCK_AGAIN
+        while status == SOCK_AGAIN and self.received_bytes == received_bytes and not response.is_over():
+            if left_ms == 0:
+                raise BodyRefused(<int>REQUEST_BODY_TIMEOUT)
+            slice_ms = min(left_ms, WAIT_SLICE_MS)
+            left_ms -= slice_ms
+            status = response.wait(False, slice_ms)
+        since_ns = max(since_ns, self.waited_until_ns)
+        self.waited_until_ns = clock_monotonic_ns()
+        self.waited_ns += self.waited_until_ns - since_ns
         return 0
 
     cdef bint is_too_slow(self) noexcept:
@@ -94,11 +114,12 @@ cdef class StreamSource(BodySource):
         cdef int64_t waited_ms = self.waited_ns // 1000000
         return waited_ms > self.timeout_ms and self.received_bytes * 1000 < self.bytes_per_s_min * waited_ms
 
-    cdef int allow_body(self) except -1:
+    cdef int allow_body(self, Response response) except -1:
         """RFC 9110 §10.1.1: 100 at the first read, unless the final response has begun already."""
         self.expects_continue = False
-        if not self.response.committed:
-            self.response.send_interim(CONTINUE, CONTINUE_BYTES)
+        with cython.critical_section(response):
+            if not response.committed and not response.is_over():
+                response.send_interim(RESPONSE_CONTINUE, RESPONSE_CONTINUE_BYTES)
         return 0
 
     cdef bytes decode(self, size_t bytes_max):

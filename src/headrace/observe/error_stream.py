@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any
 
 
 class ErrorStream:
@@ -25,27 +25,32 @@ class ErrorStream:
         """Write where this handler writes, also after it has reopened its file; None: to sys.stderr."""
         self._file_handler = file_handler
 
-    def _stream(self) -> TextIO | None:
-        """None when there is no console (a service started without descriptors)."""
-        return sys.stderr if self._file_handler is None else self._file_handler.stream
-
     def write(self, text: str, /) -> int:
-        stream = self._stream()
-        if stream is None:
-            return len(text)
-        written = stream.write(text)
-        if self._file_handler is not None and "\n" in text:
-            stream.flush()  # as stderr does, and as the log's own lines are
-        return written
+        """sys.stderr is None when there is no console (a service started without descriptors)."""
+        handler = self._file_handler
+        if handler is None:
+            return len(text) if sys.stderr is None else sys.stderr.write(text)
+        handler.acquire()  # nobody reopens the file meanwhile
+        try:
+            if handler.stream is None:
+                return len(text)
+            written: int = handler.stream.write(text)
+            if "\n" in text:
+                handler.stream.flush()  # as stderr does, and as the log's own lines are
+            return written
+        finally:
+            handler.release()
 
     def writelines(self, lines: Iterable[str], /) -> None:
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        stream = self._stream()
-        if stream is not None:
-            stream.flush()
+        handler = self._file_handler
+        if handler is not None:
+            handler.flush()  # with its lock
+        elif sys.stderr is not None:
+            sys.stderr.flush()
 
 
 ERROR_STREAM = ErrorStream()

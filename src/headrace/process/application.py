@@ -24,10 +24,11 @@ DEFAULT_FACTORIES = ("create_app", "make_app")
 
 class ApplicationError(HeadraceError):
     """The application cannot be had.  ``hint`` says what to do; ``details`` is the traceback, down from the user's
-    first frame, when the user's own code failed."""
+    first frame, when the user's own code failed; ``exit_code`` is the command's."""
 
-    def __init__(self, message: str, hint: str = "", details: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", details: str = "", exit_code: int = 3) -> None:
         super().__init__(message)
+        self.exit_code = exit_code
         self.hint = hint
         self.details = details
 
@@ -268,4 +269,16 @@ def _failed(target: Target, doing: str, error: BaseException) -> ApplicationErro
         seen.stack = traceback.StackSummary.from_list(_user_frames(seen.stack))
         seen = seen.__cause__ or seen.__context__
     last = "".join(report.format_exception_only()).strip().splitlines()[-1]
-    return ApplicationError(f"{doing} {target.text} failed: {last}", details="".join(report.format()))
+    reason = unreadable_python() if isinstance(error, (ImportError, OSError)) else ""
+    hint = f"user {os.geteuid()} {reason}" if reason else ""
+    return ApplicationError(f"{doing} {target.text} failed: {last}", hint, details="".join(report.format()))
+
+
+def unreadable_python() -> str:
+    """Why nothing can be imported that is not loaded yet, as the part behind a user's name; "" where it can be read.
+
+    Mostly after a change of the user, where Python is in a folder of the one of before."""
+    for path in (getattr(os, "__file__", None), sys.prefix):
+        if path and not os.access(path, os.R_OK):
+            return f"cannot read Python's own files ({path}); let Python and its packages be where it can"
+    return ""

@@ -1,0 +1,78 @@
+"""The listening sockets: see acceptor.pxd."""
+
+import logging
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport uint64_t
+
+from headrace.engine.csrc cimport (
+    SOCK_AGAIN, SOCK_NO_RESOURCES, SOCK_OK, clock_monotonic_ms, poller, poller_add_listener, poller_remove,
+    sock_accept, sock_peer, sock_status, sock_unblock)
+
+log = logging.getLogger("headrace")
+
+cdef uint64_t PAUSE_MS = 100  # after EMFILE and the like
+
+
+cdef class Acceptor:
+
+    def __cinit__(self, listeners, bint shared=False):
+        self.shared = shared
+        self.listeners = list(listeners)
+        self.fds = <int *>PyMem_Malloc(max(len(self.listeners), 1) * sizeof(int))
+        if self.fds is NULL:
+            raise MemoryError
+        for listener in self.listeners:
+            self.fds[self.count] = listener.fileno()
+            self.count += 1
+
+    def __dealloc__(self):
+        PyMem_Free(self.fds)
+
+    cdef bint watch(self, poller *with_poller) noexcept:
+        """All of them or none; False: the poller took none, which is tried again after a pause."""
+        cdef int index
+        if self.watched:
+            return True
+        self.again_ms = 0
+        for index in range(self.count):
+            sock_unblock(self.fds[index])
+        for index in range(self.count):
+            if poller_add_listener(with_poller, self.fds[index], <uint64_t>index) < 0:
+                while index > 0:
+                    index -= 1
+                    poller_remove(with_poller, self.fds[index])
+                self.pause(clock_monotonic_ms())
+                return False
+        self.watched = True
+        return True
+
+    cdef void unwatch(self, poller *with_poller) noexcept:
+        cdef int index
+        if self.watched:
+            self.watched = False
+            for index in range(self.count):
+                poller_remove(with_poller, self.fds[index])
+
+    cdef int accept(self, size_t index, sock_peer *peer, uint64_t now_ms) except -2:
+        """The descriptor of the next connection; -1: there is none now, or (again_ms) it is better not to try."""
+        cdef int fd = -1
+        cdef sock_status status
+        if self.shared:
+            sock_unblock(self.fds[index])
+        status = sock_accept(self.fds[index], &fd, peer)
+        if status == SOCK_OK:
+            self.failing = False
+            return fd
+        if status == SOCK_AGAIN:
+            return -1
+        if status != SOCK_NO_RESOURCES:
+            log.error("HR203 accept failed on listener %d", self.fds[index])
+        elif not self.failing:
+            self.failing = True
+            log.error("HR204 out of file descriptors or memory: accepting pauses until there are some again")
+        self.pause(now_ms)
+        return -1
+
+    cdef void pause(self, uint64_t now_ms) noexcept:
+        self.again_ms = now_ms + PAUSE_MS

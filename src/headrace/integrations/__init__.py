@@ -1,0 +1,1 @@
+"""What lets programs written for other servers run here unchanged."""
