@@ -369,23 +369,35 @@ def ask(process, name, times):
 @pytest.mark.parametrize("name", ODDITIES)
 def test_takes_nothing_from_others_and_leaves_nothing_behind(odd, name, has_interpreter_lock):
     ask(odd, name, 5)
-    odd.get("/release")
-    before = stats(odd)
-    ask(odd, name, ROUND)
-    odd.get("/release")
-
-    def is_as_before():
-        now = stats(odd)
-        less = all(now[what] <= before[what] for what in ("descriptors", "threads"))
-        # Each thread that has served keeps one of each kind for its next request.
-        kept = THREADS_MAX
-        return less and all(count <= before["objects"][kind] + kept for kind, count in now["objects"].items())
-
-    wire.wait_until(is_as_before, f"nothing being left of {name}", WAIT_S)
+    assert is_as_before_after_a_round(odd, name)
     if has_interpreter_lock:
         assert grows_less_than_a_block_for_each(odd, name)
     with connect(odd) as client:
         assert client.exchange(wire.request("/fine", method="POST", body=b"x" * 9000)).body == b"x" * 9000
+
+
+def is_as_before_after_a_round(process, name):
+    """After one of a few: a thread of the server's own that starts when it is first needed may come in one of them."""
+    for _ in range(3):
+        process.get("/release")
+        before = stats(process)
+        ask(process, name, ROUND)
+        process.get("/release")
+        try:
+            wire.wait_until(lambda before=before: not left_behind(before, stats(process)), "", WAIT_S / 4)
+            return True
+        except AssertionError:
+            print(name, "has left behind:", left_behind(before, stats(process)))
+    return False
+
+
+def left_behind(before, now):
+    """What there is more of; of objects, each thread that has served keeps one of each kind for its next request."""
+    more = {what: now[what] - before[what] for what in ("descriptors", "threads") if now[what] > before[what]}
+    for kind, count in now["objects"].items():
+        if count > before["objects"][kind] + THREADS_MAX:
+            more[kind] = count - before["objects"][kind]
+    return more
 
 
 def grows_less_than_a_block_for_each(process, name):
