@@ -55,8 +55,9 @@ class Script:
                 return False
             body += octets
         self.requests.append(head + b"\r\n\r\n" + body)
+        stays = not self.close_behind  # who has the answer may change it
         sock.sendall(self.answers[min(len(self.requests), len(self.answers)) - 1])
-        return not self.close_behind
+        return stays
 
     def end(self):
         self.listener.shutdown(socket.SHUT_RDWR)
