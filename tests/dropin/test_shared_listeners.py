@@ -194,8 +194,7 @@ def test_a_process_that_has_forked_leaves_the_listener_as_it_may_be_used():
         os.waitpid(child, 0)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        while not vars(server).get("_headrace_runs"):
-            pass
+        wire.wait_until(lambda: not os.get_blocking(server.fileno()), "the loop")
         server.shutdown()
         thread.join(wire.PATIENCE_S)
         assert not os.get_blocking(server.fileno())

@@ -13,6 +13,7 @@ from headrace.config import Config
 from headrace.observe.log_setup import logger, reopen_logs, set_up_logging
 from headrace.process.daemon import capture_output
 from headrace.process.identity import Identity, give_away_files
+from headrace.process.signals import ShutAtExit
 
 
 def with_absolute_logs(config: Config) -> Config:
@@ -43,16 +44,20 @@ def is_captured(config: Config) -> bool:
 
 def reopen(config: Config, identity: Identity | None = None) -> None:
     """All log files of this process by their names.  identity: who else is to open them, without our privileges."""
-    try:
-        give_away_files(identity, [config.error_logfile, config.access_logfile])
-    except OSError as error:
-        logger.error("HR111 cannot make a log file for the workers: %s", error)
-    reopen_logs()
-    if config.capture_output:
+    with _reopening:
         try:
-            capture_output(config.error_logfile)
+            give_away_files(identity, [config.error_logfile, config.access_logfile])
         except OSError as error:
-            logger.error("HR112 --capture-output goes on to the file of before: %s", error)
+            logger.error("HR111 cannot make a log file for the workers: %s", error)
+        reopen_logs()
+        if config.capture_output:
+            try:
+                capture_output(config.error_logfile)
+            except OSError as error:
+                logger.error("HR112 --capture-output goes on to the file of before: %s", error)
+
+
+_reopening = ShutAtExit()
 
 
 def reopen_soon(config: Config) -> None:

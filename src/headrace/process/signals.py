@@ -18,6 +18,9 @@ from typing import Any
 
 logger = logging.getLogger("headrace")
 
+#: The exit waits so long for a thread that a signal handler has started.
+LAST_THREADS_S = 1.0
+
 #: Of the signals to a supervisor those that end or stop a process which does not expect them; and what a terminal sends
 #: by itself, which is left to it where there is one: SIGTTIN and SIGTTOU are job control.
 SUPERVISORS_SIGNALS = ("SIGHUP", "SIGUSR2")
@@ -65,6 +68,32 @@ def ended_children() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
+class ShutAtExit:
+    """A lock for threads that nobody joins: the exit waits for the one that has it, and then no other gets it.
+
+    Python stops such threads where they are.  One that was writing to stdout or stderr keeps it locked, and the last
+    flush of that stream waits for it without end (CPython without interpreter lock), or is a fatal error (with it).
+    The child of a fork has a lock that is free.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+        atexit.register(self._shut)
+
+    def _renew(self) -> None:
+        self._lock = _thread.allocate_lock()
+
+    def _shut(self) -> None:
+        self._lock.acquire(timeout=LAST_THREADS_S)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def ignore(_number: int, _frame: Any) -> None:
     """A handler that does nothing.  Unlike SIG_IGN, programs that are started from here do not inherit it."""
 
@@ -108,7 +137,11 @@ def refuse_signals_of_a_supervisor() -> None:
 
 
 def _tell_refused(name: str) -> None:
-    logger.warning("HR115 %s is ignored: there is no supervisor to hear it; --workers 1 brings one", name)
+    with _telling:
+        logger.warning("HR115 %s is ignored: there is no supervisor to hear it; --workers 1 brings one", name)
+
+
+_telling = ShutAtExit()
 
 
 def let_signals_cut_exit(numbers: Iterable[int], status: int) -> None:
