@@ -86,9 +86,15 @@ class Server:
 
     def start(self) -> None:
         """Serve in a daemon thread; connections are accepted when this returns."""
-        if self._may_run():
-            self._thread = threading.Thread(target=self._run_in_thread, name="headrace", daemon=True)
-            self._thread.start()
+        with self._lock:  # a stop() in another thread finds no thread, or one that can be waited for
+            if self._may_run():
+                thread = threading.Thread(target=self._run_in_thread, name="headrace", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:
+                    self._has_run = False
+                    raise
+                self._thread = thread
 
     def stop(self, graceful: bool = True) -> None:
         """Stop, and wait for the thread that start() made, if there is one.  From any thread; more than once is fine.

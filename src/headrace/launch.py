@@ -180,6 +180,11 @@ class Launch:
         if not self.config.daemon or self._is_in_background():
             self._launch()
             return
+        if self.config.access_logfile == "-" and not is_captured(self.config):
+            # Its descriptor would keep open what the caller reads, and he would wait for its end.
+            spelled = self.resolved.spelled("access_logfile")
+            click.echo(f"warning: {spelled} -: a daemon has no stdout; there is no access log: name a file", err=True)
+            self.config = replace(self.config, access_logfile=None)
         try:
             daemon = daemonize()
         except OSError as error:

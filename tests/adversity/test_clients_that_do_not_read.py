@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import verdict
 import wire
@@ -30,6 +32,30 @@ def test_next_is_not_called_while_earlier_octets_are_unsent(serve, transport):
         wire.wait_until(lambda: blocks.closed, "close()")
         assert (blocks.asked, blocks.closed) == (1000, 1)
         stuck.assert_open()
+
+
+def test_write_waits_for_a_slow_client_as_long_as_it_reads(serve):
+    """Less in --write-timeout than poll(2) would call room."""
+    body = b"x" * (16 << 20)
+
+    def application(environ, start_response):
+        write = start_response("200 OK", [("Content-Length", str(len(body)))])
+        write(body)
+        return []
+
+    running = serve(application, write_timeout=0.5)
+    with running.connect() as client:
+        client.send(wire.request())
+        got = 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            got += len(client.sock.recv(16384))
+            time.sleep(0.05)
+        while got <= len(body) and (octets := client.sock.recv(1 << 20)):
+            got += len(octets)
+            if got > len(body):
+                break
+        assert got > len(body)
 
 
 def test_a_single_block_is_sent_to_its_end(serve, transport):

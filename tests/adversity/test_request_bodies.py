@@ -344,6 +344,15 @@ class TestStreamedBodies:
             verdict.assert_refusal(client.read_response(), REFUSALS["REQUEST_BODY_TIMEOUT"])
             client.assert_closed()
 
+    def test_what_came_with_the_head_counts_for_the_least_rate(self, serve):
+        running = serve(verdict.echo, stream_request_body=True, body_timeout=0.3, body_min_rate=1000)
+        with running.connect() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5004\r\n\r\n" + b"x" * 5000)
+            for _ in range(4):
+                assert not client.has_input(0.2)
+                client.send(b"x")
+            assert client.read_response("POST").status == 200
+
     def test_a_body_beyond_the_limit_is_413(self, serve):
         running = serve(verdict.echo, stream_request_body=True, limit_request_body=100)
         with running.connect() as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import signal
 import threading
 import time
 import traceback
@@ -158,6 +159,40 @@ class TestARequestThatTakesTooLong:
         with running.connect() as client:
             assert client.exchange(wire.request()).body == b"body"
         wire.wait_until(lambda: closed == [True], "close() has ended")
+
+
+    def test_that_starts_threads_hangs_none_of_them(self, serve, threads):
+        """Before CPython 3.12 an exception for a thread may hit one that it has just started, and waits for."""
+
+        def application(environ, start_response):
+            while environ["PATH_INFO"] == "/slow":
+                thread = threading.Thread(target=int)
+                thread.start()
+                thread.join()
+            start_response("200 OK", [])
+            return [b"fine"]
+
+        running = serve(application, timeout=SHORT_S, threads=threads)
+        for _ in range(3):
+            assert running.exchange(wire.request("/slow")).status == 500
+        assert running.exchange(wire.request("/")).body == b"fine"
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+    def test_in_c_does_not_swallow_a_signal(self, command, tmp_path, number):
+        """The signal ends the wait; its handler must not be where the exception arrives."""
+        (tmp_path / "sleeps.py").write_text(
+            "import time\n"
+            "def app(environ, start_response):\n"
+            "    time.sleep(30)\n"
+        )  # fmt: skip
+        options = ["--threads", 1, "--timeout", SHORT_S, "--graceful-timeout", 2]
+        process = command("sleeps:app", "-b", "127.0.0.1:0", *options, cwd=tmp_path)
+        with process.connect() as sock:
+            sock.sendall(wire.request())
+            process.errors.wait_for("HR408 GET / .*RequestTimeout is raised")
+            assert process.end(number) == 0
+            assert sock.recv(4096).startswith(b"HTTP/1.1 500 ")
+        assert f"HR104 Stopped by {number.name}" in process.errors.text
 
 
 class TestOthers:

@@ -122,6 +122,12 @@ class TestDaemon:
         assert "Listening at: unix:" in (daemons.folder / "log").read_text()
         assert [daemons.get(f"os.readlink('/proc/self/fd/{number}')") for number in range(3)] == ["/dev/null"] * 3
 
+    @pytest.mark.parametrize("workers", [[], ["--workers", "1"]], ids=len)
+    def test_has_no_stdout_for_an_access_log(self, daemons, workers):
+        started = daemons.start("hr_site", "--access-logfile", "-", "--error-logfile", "log", *workers)
+        assert "warning: --access-logfile -: a daemon has no stdout" in started.stderr
+        assert daemons.get("1 + 1") == "2"
+
     def test_workers_that_come_later_print_nowhere_either(self, daemons):
         daemons.start("hr_site", "--error-logfile", "log", "--workers", "1")
         first = daemons.get("os.getpid()")

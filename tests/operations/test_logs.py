@@ -65,6 +65,13 @@ class TestWorkersThatShareAnAccessLog:
         assert len(logged(running.folder, "access.log")) == load.answers
 
 
+def serves(running, url):
+    try:
+        return bool(running.get("/", url))
+    except OSError:
+        return False
+
+
 class TestUsr1:
     def rotate(self, running, waits, to=None, processes=1):
         for name in ("access.log", "error.log"):
@@ -109,6 +116,24 @@ class TestUsr1:
         assert running.end() == 0
         assert (tmp_path / "error.log").read_text().count("told /x\n") == load.answers
         assert len(logged(tmp_path, "access.log")) == load.answers
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_while_the_disk_of_the_old_file_is_full_ends_nobody(self, server, waits, tmp_path, workers):
+        """A line that the old file did not take is still in its buffer."""
+        (tmp_path / "error.log").symlink_to("/dev/full")
+        socket_path = tmp_path / "s"
+        options = ["-b", f"unix:{socket_path}", "--error-logfile", "error.log", "--access-logfile", "access.log"]
+        running = server(*options, workers=workers, application=TELLS, binds=0)
+        url = f"unix:{socket_path}"
+        waits(socket_path.exists, "the socket")
+        wait_until(lambda: serves(running, url), "an answer", WAIT_S)
+        (tmp_path / "error.log").unlink()
+        (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+        running.signal("SIGUSR1")
+        waits(lambda: (tmp_path / "error.log").exists() and (tmp_path / "access.log").exists(), "both being reopened")
+        assert serves(running, url)
+        assert running.end() == 0
+        assert "told /\n" in (tmp_path / "error.log").read_text()
 
     def test_after_the_application_has_changed_its_folder_finds_the_same_names(self, server, waits, tmp_path):
         (tmp_path / "elsewhere").mkdir()

@@ -200,6 +200,26 @@ def test_a_head_that_is_too_long_with_the_servers_own_fields_is_refused(error_of
     assert "the response head is longer than 65536 bytes" in error_of(application)
 
 
+@pytest.mark.parametrize("room", range(60, 140, 4))
+def test_after_a_head_that_was_too_long_by_the_servers_own_fields_the_next_one_is_framed_anew(serve, room):
+    """write() has failed within what the server adds, of which nothing is left."""
+
+    def application(environ, start_response):
+        write = start_response("200 OK", [("X", "v" * (65536 - room))])
+        try:
+            write(b"lost")
+        except ValueError:
+            start_response("500 Oops", [("Content-Length", "3")], sys.exc_info())
+        return [b"abc"]
+
+    with serve(application).connect() as client:
+        for _ in range(2):
+            response = client.exchange(request())
+            assert (response.status, response.body) == (500, b"abc")
+            assert [value for name, value in response.fields if name == "Content-Length"] == ["3"]
+            assert "Transfer-Encoding" not in dict(response.fields)
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("200 OK",), ("200 OK", [], None, None)], ids=["none", "one", "four"]
 )  # fmt: skip

@@ -18,7 +18,7 @@ FLOORS = [
     ["errors", "config"],
     [
         "wsgi", "engine.csrc", "engine.debug", "engine.interpreter", "engine.slot", "engine.record",
-        "engine.request_start",
+        "engine.request_start", "engine.signal_handler",
     ],
     ["engine.forwarded_rules", "engine.proxy_errors"],
     ["engine.access_lines", "engine.fields", "engine.gateway", "gateway"],

@@ -70,6 +70,17 @@ class TestServer:
         with pytest.raises(requests.ConnectionError):
             fetch(server)
 
+    def test_can_be_stopped_while_another_thread_starts_it(self):
+        for _ in range(30):
+            server = headrace.Server(application, port=0)
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            server.start()
+            stopping.join(WAIT_S)
+            server.stop()
+            with pytest.raises(requests.ConnectionError):
+                fetch(server)
+
     def test_can_be_stopped_by_its_own_application(self):
         def stopping(environ, start_response):
             server.stop()

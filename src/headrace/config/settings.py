@@ -327,8 +327,8 @@ class ServingSettings:
         0.0,
         "Threads",
         "--queue-deadline",
-        help="Requests that have waited so long for a thread (or since a trusted proxy's X-Request-Start) get 503, and "
-        "the newest goes first; 0: off.",
+        help="Requests that have waited so long for a thread, from when they were complete (or from a trusted proxy's "
+        "X-Request-Start), get 503, and the newest goes first; 0: off.",
         unit="seconds",
         least=0,
         most=3600,

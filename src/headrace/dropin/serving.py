@@ -73,7 +73,9 @@ class Run:
         self.listener = listener
         persists = verdict.persists and not one_request
         gateway = self.gateway_of(server, verdict)._replace(
-            threads_at_start=THREADS_AT_START if verdict.threads else None, shared_listeners=True
+            threads_at_start=THREADS_AT_START if verdict.threads else None,
+            handlers_leave=True,
+            shared_listeners=True,
         )
         settings = config(verdict.threads, persists, one_request)
         #: None when it has ended: its descriptors and this object do not wait for the collector.

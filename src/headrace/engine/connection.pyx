@@ -471,6 +471,7 @@ cdef class Connection:
         source.expects_continue = heads.expect_continue and rest_len == 0
         if buffer_append(&source.rest, rest, rest_len, rest_len) != BUFFER_OK:
             raise MemoryError
+        source.received_bytes = <int64_t>rest_len
         body.source = source
         self.stream = source
         return self.admit(body)

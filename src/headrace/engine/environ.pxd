@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 from headrace.engine.csrc cimport field_line, framing, request_head, request_rules
 
 cdef enum:
-    NAME_CACHE_SLOTS = 512   # field names seen, per listener; a power of two
+    NAME_CACHE_SLOTS = 512   # field names seen, per template; a power of two
     NAME_CACHE_PROBES = 4
     NAME_BYTES_MAX = 40      # longer names are not cached
     MEMO_BYTES_MAX = 4096    # longer heads are not remembered

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headrace.forwarded_fields import (
     Malformed,
@@ -42,6 +42,10 @@ class Verdict(NamedTuple):
     removed: tuple[str, ...]
 
 
+#: Where none is remembered; it may be None that is.
+UNKNOWN: Final = Verdict({}, ())
+
+
 class ForwardedRules:
     """Immutable, but for the memory of verdicts, which any thread may use."""
 
@@ -68,12 +72,13 @@ class ForwardedRules:
         if not peer_is_trusted:
             return self._removed_from(environ)
         key = tuple(map(environ.get, self._keys))
-        if key in self._verdicts:
-            return self._verdicts[key]
+        known = self._verdicts.get(key, UNKNOWN)  # one look: another thread may forget them all between two
+        if known is not UNKNOWN:
+            return known
         verdict = self._believe(environ)
         if sum(len(value) for value in key if value is not None) <= REMEMBERED_OCTETS_MAX:
             if len(self._verdicts) >= REMEMBERED_MAX:
-                self._verdicts.clear()
+                self._verdicts = {}
             self._verdicts[key] = verdict
         return verdict
 

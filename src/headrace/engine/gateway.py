@@ -20,6 +20,8 @@ class Gateway(NamedTuple):
     server_line: the whole Server field line.
     forwarded_fields: --forwarded-allow-ips and what belongs to it have a say; else such fields are as any others.
     threads_at_start: the crew begins with so many, and grows when all of them are inside the application; None: all.
+    handlers_leave: what the handler of a signal raises leaves run(), as it leaves wsgiref's serve_forever(); else it is
+        logged, unless it is KeyboardInterrupt or SystemExit.
     shared_listeners: others may make the listeners blocking meanwhile (the program, or a process that it has forked).
     """
 
@@ -31,6 +33,7 @@ class Gateway(NamedTuple):
     server_line: bytes = b"Server: headrace\r\n"
     forwarded_fields: bool = True
     threads_at_start: int | None = None
+    handlers_leave: bool = False
     shared_listeners: bool = False
 
 

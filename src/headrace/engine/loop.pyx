@@ -56,6 +56,7 @@ cdef class Loop(WorkingLoop):
         self.run_request = self.gateway.run
         self.resume = self.gateway.resume
         self.abandon = self.gateway.abandon
+        self.handlers_leave = self.gateway.handlers_leave
         self.access_lines = access_log
         self.error_stream = sys.stderr if error_stream is None else error_stream
         self.base_context = copy_context()

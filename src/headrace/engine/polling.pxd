@@ -26,6 +26,7 @@ cdef enum:
 
 cdef class PollingLoop(AcceptingLoop):
     cdef deadline_queue *queues[DEADLINE_KINDS]
+    cdef bint handlers_leave         # what a signal's handler raises leaves the loop
     cdef object beat                 # called about every beat_every_ms by who asks the poller, or None
     cdef uint64_t beat_every_ms
     cdef uint64_t beat_at_ms
@@ -37,6 +38,7 @@ cdef class PollingLoop(AcceptingLoop):
     cdef int take_events(self, LoopThread thread, int count) except -1
     cdef int take_event(self, LoopThread thread, uint64_t tag, uint32_t flags) except -1
     cdef int guarded(self, Connection connection, int what, deadline_queue *queue) except -1
+    cdef int hear_signals(self) except -1
     cdef int answer_bell(self) except -1
     cdef int look_after_stop(self, LoopThread thread) except -1
 

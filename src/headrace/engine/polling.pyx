@@ -18,9 +18,15 @@ from headrace.engine.interpreter cimport FREE_THREADED
 from headrace.engine.thread cimport EVENTS_MAX, LOOK_AFTER_MS, LoopThread
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
+    int PyErr_CheckSignals() noexcept
 
 log = logging.getLogger("headrace")
+
+
+cdef int raise_what_is_set() except -1:
+    """For an error that a function of CPython's has set and returned."""
+    return -1
+
 
 cdef uint64_t TRIM_MS = 2000          # idle this long, a connection gives back what only speeds it up
 cdef uint64_t NEVER_MS = <uint64_t>-1
@@ -99,7 +105,7 @@ cdef class PollingLoop(AcceptingLoop):
         finally:
             if self.size > 1:
                 roster_stop_leading(&self.roster, &thread.seat)
-        PyErr_CheckSignals()
+        self.hear_signals()
         if count < 0:
             raise OSError("the poller failed")
         self.expire(thread)
@@ -108,6 +114,18 @@ cdef class PollingLoop(AcceptingLoop):
         self.begin_turn()
         self.look_after_stop(thread)
         return found
+
+    cdef int hear_signals(self) except -1:
+        """Outside of any call: an application's handler that raises, a moment too late say, must not end the server."""
+        if PyErr_CheckSignals() == 0:
+            return 0
+        try:
+            raise_what_is_set()
+        except Exception:
+            if self.handlers_leave:
+                raise
+            log.exception("HR411 the handler of a signal has raised, outside of any call of the application")
+        return 0
 
     cdef int begin_wait(self, LoopThread thread, int timeout_ms_max) noexcept:
         """How long to wait in the poller.  Who has something for this thread from here on sees that it waits; what came

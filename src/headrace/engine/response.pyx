@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memmove
 
 from headrace.engine.csrc cimport (
     SOCK_AGAIN, SOCK_BROKEN, SOCK_EOF, SOCK_FAILED, SOCK_OK, chunk_size_line_write, clock_monotonic_ms, outbox,
-    outbox_flush, outbox_is_empty, outbox_rewind, score_begin_wait, score_end_wait, score_progress, sock_look,
-    sock_status, sock_wait)
+    outbox_flush, outbox_is_empty, outbox_pending_bytes, outbox_rewind, score_begin_wait, score_end_wait,
+    score_progress, sock_look, sock_status, sock_wait)
 from headrace.engine.debug cimport COUNT_RESPONSE, count_object
 from headrace.engine.fields cimport HINT_BYTES_MAX, early_hints_text, shortened
 from headrace.engine.interpreter cimport FREE_THREADED
@@ -393,14 +393,22 @@ cdef class Response(ResponseHead):
         """write() has nothing to return to while octets are unsent, so it waits, without the interpreter lock."""
         cdef sock_status status = SOCK_OK
         cdef int timeout_ms = self.defaults.write_timeout_ms
+        cdef size_t unsent_bytes
         cdef bint is_room
         while True:
             is_room = self.flush()
             self.check_is_on()
             if is_room and outbox_is_empty(self.out):
                 return 0
+            unsent_bytes = outbox_pending_bytes(self.out)
             status = self.wait(True, timeout_ms)
             self.check_is_on()
+            if status == SOCK_AGAIN:
+                # poll(2) speaks of room only when a good part of the socket's buffer is free; a slow reader frees less
+                self.flush()
+                self.check_is_on()
+                if outbox_pending_bytes(self.out) < unsent_bytes:
+                    continue
             if status != SOCK_OK:
                 self.keep_alive = False
                 self.client_gone = True

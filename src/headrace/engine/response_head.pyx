@@ -38,6 +38,7 @@ cdef class ResponseHead:
         self.has_date = False
         self.has_server = False
         self.content_length = -1
+        self.chunked = False
         self.head.at = self.out.bytes + self.out.end
         self.head.len = 0
         self.head.cap = RESPONSE_HEAD_BYTES_MAX
@@ -138,6 +139,8 @@ cdef class ResponseHead:
     cdef int commit(self, int64_t known_length) except -1:
         """Finish the head and make it part of what is sent.  known_length: of the whole body, -1 unknown."""
         cdef head_write outcome
+        cdef size_t begun_len = self.head.len
+        cdef int64_t content_length = self.content_length
         if not self.started:
             raise AssertionError("the application sent a body before it called start_response (PEP 3333)")
         if self.defaults.stop_at_ms[0] != 0 and not self.more_behind and sock_wait(self.fd, False, 0) != SOCK_OK:
@@ -151,7 +154,10 @@ cdef class ResponseHead:
             outcome = response_text_write(&self.head, self.defaults.date_line, self.defaults.all_lines_bytes)
         else:
             outcome = self.write_lines(known_length)
-        if outcome != HEAD_WRITE_OK:
+        if outcome != HEAD_WRITE_OK:  # as it was before: the application may send an answer that explains the error
+            self.head.len = begun_len
+            self.content_length = content_length
+            self.chunked = False
             raise head_too_long("start_response", RESPONSE_HEAD_BYTES_MAX)
         self.out.end += self.head.len
         self.committed = True

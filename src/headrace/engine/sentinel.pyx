@@ -107,8 +107,8 @@ cdef class Sentinel:
 
     cdef int close(self) except -1:
         if self.bell is not None:
-            for end in self.bell:
+            bell, self.bell = self.bell, None
+            self.bell_fd = self.ringer_fd = -1  # first: to close lets others run, and one of them may ring
+            for end in bell:
                 end.close()
-            self.bell = None
-            self.bell_fd = self.ringer_fd = -1
         return 0

@@ -22,6 +22,13 @@ from headrace.errors import RequestTimeout
 from headrace import wsgi
 
 cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState:
+        pass
+    ctypedef struct PyThreadState:
+        unsigned long thread_id
+    PyInterpreterState *PyInterpreterState_Get()
+    PyThreadState *PyInterpreterState_ThreadHead(PyInterpreterState *interpreter)
+    PyThreadState *PyThreadState_Next(PyThreadState *state)
     int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *exception)
 
 log = logging.getLogger("headrace")
@@ -29,6 +36,8 @@ log = logging.getLogger("headrace")
 cdef uint64_t NEVER_MS = <uint64_t>-1
 cdef uint64_t LOOK_EVERY_MS_MAX = 1000  # the supervisor takes a longer silence for a lock that is held
 cdef uint64_t TOLD_EVERY_MS_MAX = 3600 * 1000
+cdef int LOOKS_MAX = 50                 # while the call is starting a thread
+cdef double LOOK_AGAIN_S = 0.001
 cdef double JOIN_S = 1.0                # its last message may be stuck in a full pipe
 
 RUN_FILE = wsgi.run.__code__.co_filename
@@ -173,6 +182,13 @@ cdef class WatchingLoop(StoppingLoop):
     cdef bint interrupt(self, LoopThread thread, uint64_t progress) except -1:
         """Raise RequestTimeout in the call, if it is still the same one and has not progressed."""
         cdef bint raised = False
+        cdef int looks
+        for looks in range(LOOKS_MAX):
+            if FREE_THREADED or states_of(thread.ident) == 1:
+                break
+            time.sleep(LOOK_AGAIN_S)
+        else:
+            return False
         if FREE_THREADED:
             mutex_lock(&thread.call_guard)
         if score_get_state(thread.row) == SCORE_INSIDE and score_get_progress(thread.row) == progress:
@@ -181,6 +197,21 @@ cdef class WatchingLoop(StoppingLoop):
         if FREE_THREADED:
             mutex_unlock(&thread.call_guard)
         return raised
+
+
+cdef int states_of(unsigned long ident) noexcept:
+    """Thread states with this identifier.
+
+    Before CPython 3.12 the state of a thread that is just being started has its parent's until it runs, and
+    PyThreadState_SetAsyncExc would take that one: it would die before it can say that it has started, and its parent
+    waits for that without end.
+    """
+    cdef PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get())
+    cdef int count = 0
+    while state is not NULL:
+        count += state.thread_id == ident
+        state = PyThreadState_Next(state)
+    return count
 
 
 cdef double cpu_s(unsigned long ident) except -1:

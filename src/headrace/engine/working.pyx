@@ -18,9 +18,6 @@ from headrace.engine.sentinel cimport FOUND_BELL, FOUND_FULL_HOUSE, FOUND_UNSENT
 from headrace.engine.thread cimport LoopThread
 from headrace.engine.watching cimport WatchingLoop
 
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
 log = logging.getLogger("headrace")
 
 cdef int UNSENT_WAIT_MS = 5           # of the spare in the poller while answers wait behind calls
@@ -232,7 +229,7 @@ cdef class WorkingLoop(WatchingLoop):
 
     cdef int answer_bell(self) except -1:
         self.sentinel.silence()
-        PyErr_CheckSignals()
+        self.hear_signals()
         if self.stop_asked and (self.cut_asked or clock_monotonic_ms() >= self.stop_at_ms):
             self.over = True
         return 0

@@ -107,8 +107,11 @@ class Compress(Filter):
         if codings is None:
             codings = _installed()
         self._encoders = {coding: partial(_ENCODERS[coding], levels[coding]) for coding in codings}
-        for make in self._encoders.values():
-            make()  # an ImportError now and not with the first request
+        for coding, make in self._encoders.items():
+            try:
+                make()  # now and not with the first request
+            except ImportError as error:
+                raise ImportError(f"the coding {coding!r} needs a package: pip install 'headrace[compress]'") from error
         self._codings = tuple(self._encoders)
         self._size_min_bytes = size_min_bytes
         self._is_compressible = re.compile("|".join(map(fnmatch.translate, media_types)) or "(?!)").match

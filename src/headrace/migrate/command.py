@@ -51,14 +51,14 @@ SERVERS = {
 #: What is different whatever was set.
 IN_GENERAL = {
     "gunicorn": (
-        "connections are kept alive for 75 s (--keep-alive), there for 2 s or not at all",
+        "idle connections are kept for 75 s where --keep-alive says nothing else, there for 2 s or not at all",
         "clients have deadlines: --head-timeout, --body-timeout, --write-timeout",
         "a request body has a limit: --limit-request-body 1g",
         "a request target with octets that are no ASCII is refused: 400",
     ),
     "uwsgi": (
         "HTTP is all that is spoken, to clients and to proxies alike",
-        "connections are kept alive for 75 s (--keep-alive)",
+        "idle connections are kept for 75 s where --keep-alive says nothing else",
         "signals are gunicorn's: HUP reloads, TERM stops in order, INT and QUIT at once",
     ),
     "waitress": ("a slow client does not hold a thread on the way in or out, as there",),

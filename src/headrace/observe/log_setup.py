@@ -160,7 +160,10 @@ def reopen_logs() -> None:
         for handler in owner.handlers:
             if isinstance(handler, logging.FileHandler) and handler not in done:
                 done.add(handler)
-                reopen_handler(handler)
+                try:
+                    reopen_handler(handler)
+                except Exception as error:  # an application's handler may be of any kind; the others are not to suffer
+                    logger.error("HR110 cannot reopen the log %r: %s", handler.baseFilename, error)
     for log in list(open_logs):
         log.reopen()
     logger.info("HR109 The logs have been reopened")
@@ -174,7 +177,9 @@ def reopen_handler(handler: logging.FileHandler) -> None:
     except OSError as error:
         logger.error("HR110 cannot reopen the log %r: %s", handler.baseFilename, error.strerror or error)
         return
-    former = handler.setStream(opened)
+    handler.acquire()
+    former, handler.stream = handler.stream, opened  # setStream() would flush first, which fails on a full disk
+    handler.release()
     if former is not None:
         with suppress(OSError):
             former.close()

@@ -72,9 +72,12 @@ def reopen_soon(config: Config) -> None:
 
 def reopen_on_usr1(config: Config) -> None:
     """In the main thread of a server that is one process.  A child that the application forks is no server."""
+    from headrace.engine.signal_handler import SignalHandler  # a supervisor has no use for the compiled part
 
-    def on_usr1(_number: int, _frame: FrameType | None) -> None:
+    def reopen_logs_soon(_number: int, _frame: FrameType | None) -> None:
         reopen_soon(config)
+
+    on_usr1 = SignalHandler(reopen_logs_soon)
 
     def give_back() -> None:
         if signal.getsignal(signal.SIGUSR1) is on_usr1:

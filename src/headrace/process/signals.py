@@ -112,15 +112,19 @@ def refuse_signals_of_a_supervisor() -> None:
 
     The application may take these signals for itself.  What nohup(1) has set stays.  When the terminal closes, which is
     SIGHUP, too, the server stops as at SIGTERM."""
+    from headrace.engine.signal_handler import SignalHandler  # a supervisor has no use for the compiled part
+
     had_terminal = has_terminal()
 
-    def refuse(number: int, _frame: FrameType | None) -> None:
+    def tell_or_stop(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if name == "SIGHUP" and had_terminal and not has_terminal():
             signal.raise_signal(signal.SIGTERM)
             return
         with suppress(RuntimeError):  # no thread to be had.  Not here: this may have interrupted a write to the log
             _thread.start_new_thread(_tell_refused, (name,))
+
+    refuse = SignalHandler(tell_or_stop)
 
     def give_back() -> None:
         """A child that the application forks is no server."""

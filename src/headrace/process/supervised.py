@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from headrace.engine.signal_handler import SignalHandler
 from headrace.observe.log_setup import logger
 from headrace.process.application import ApplicationError, load_application
 from headrace.process.daemon import leave_terminal
@@ -140,7 +141,10 @@ class SupervisedWorker:
     def _listen(self) -> None:
         while not self._channel.at_end:
             for message in self._channel.receive(wait=True):
-                self._obey(message)
+                try:
+                    self._obey(message)
+                except Exception:
+                    logger.exception("HR836 What the supervisor has asked for has failed: %s", message.get("do"))
         self._stop(graceful=True)
 
     def _obey(self, message: Message) -> None:
@@ -175,7 +179,7 @@ class SupervisedWorker:
         unblock(handlers)
         for name, handler in handlers.items():
             number = getattr(signal, name)
-            signal.signal(number, handler)
+            signal.signal(number, SignalHandler(handler))
             # of a child that the application forks
             handlers_before[number] = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
 

@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 from headrace.config import Config, behind
 from headrace.engine.gateway import DEFAULT_GATEWAY
 from headrace.engine.loop import Loop
+from headrace.engine.signal_handler import SignalHandler
 from headrace.engine.slot import Slot
 from headrace.observe.access_log import open_access_log
 from headrace.observe.error_stream import ERROR_STREAM
@@ -152,7 +153,8 @@ class Worker:
                 may_interrupt = False
                 raise KeyboardInterrupt
 
-        before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+        handler = SignalHandler(on_signal)
+        before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
         if process_ends:
             unblock(number.name for number in STOP_SIGNALS)
         handlers_before.update(before)
@@ -171,8 +173,8 @@ class Worker:
                 let_signals_cut_exit(STOP_SIGNALS, 1 if has_failed else 0)
             else:
                 handlers_before.clear()
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+                for number, former in before.items():
+                    signal.signal(number, former)
             if received:
                 # Not in the handler, which may have interrupted a write to the very same log.
                 logger.info("HR104 Stopped by %s", signal.Signals(received[0]).name)
