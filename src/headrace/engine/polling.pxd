@@ -12,6 +12,9 @@ from headrace.engine.crew cimport verdict
 from headrace.engine.csrc cimport deadline_queue
 from headrace.engine.thread cimport LoopThread
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # not 0: a handler has raised, see handler_raised()
+
 cdef enum:
     DEADLINE_KINDS = 7
     WAIT_MS_MAX = 60000
@@ -38,7 +41,7 @@ cdef class PollingLoop(AcceptingLoop):
     cdef int take_events(self, LoopThread thread, int count) except -1
     cdef int take_event(self, LoopThread thread, uint64_t tag, uint32_t flags) except -1
     cdef int guarded(self, Connection connection, int what, deadline_queue *queue) except -1
-    cdef int hear_signals(self) except -1
+    cdef int handler_raised(self) except -1
     cdef int answer_bell(self) except -1
     cdef int look_after_stop(self, LoopThread thread) except -1
 

@@ -17,9 +17,6 @@ from headrace.engine.csrc cimport (
 from headrace.engine.interpreter cimport FREE_THREADED
 from headrace.engine.thread cimport EVENTS_MAX, LOOK_AFTER_MS, LoopThread
 
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() noexcept
-
 log = logging.getLogger("headrace")
 
 
@@ -105,7 +102,8 @@ cdef class PollingLoop(AcceptingLoop):
         finally:
             if self.size > 1:
                 roster_stop_leading(&self.roster, &thread.seat)
-        self.hear_signals()
+        if PyErr_CheckSignals():
+            self.handler_raised()
         if count < 0:
             raise OSError("the poller failed")
         self.expire(thread)
@@ -115,10 +113,8 @@ cdef class PollingLoop(AcceptingLoop):
         self.look_after_stop(thread)
         return found
 
-    cdef int hear_signals(self) except -1:
+    cdef int handler_raised(self) except -1:
         """Outside of any call: an application's handler that raises, a moment too late say, must not end the server."""
-        if PyErr_CheckSignals() == 0:
-            return 0
         try:
             raise_what_is_set()
         except Exception:

@@ -13,7 +13,7 @@ from headrace.engine.csrc cimport (
     clock_monotonic_ms, deadline_queue, poller, poller_add_listener, poller_destroy, poller_remove, poller_wake,
     roster_lead, roster_parked, roster_wake_one)
 from headrace.engine.interpreter cimport FREE_THREADED
-from headrace.engine.polling cimport BELL_TAG, ON_DEADLINE, ON_READY, WAIT_MS_MAX
+from headrace.engine.polling cimport BELL_TAG, ON_DEADLINE, ON_READY, WAIT_MS_MAX, PyErr_CheckSignals
 from headrace.engine.sentinel cimport FOUND_BELL, FOUND_FULL_HOUSE, FOUND_UNSENT, finding
 from headrace.engine.thread cimport LoopThread
 from headrace.engine.watching cimport WatchingLoop
@@ -229,7 +229,8 @@ cdef class WorkingLoop(WatchingLoop):
 
     cdef int answer_bell(self) except -1:
         self.sentinel.silence()
-        self.hear_signals()
+        if PyErr_CheckSignals():
+            self.handler_raised()
         if self.stop_asked and (self.cut_asked or clock_monotonic_ms() >= self.stop_at_ms):
             self.over = True
         return 0
