@@ -28,8 +28,7 @@ def run(application: Application, environ: dict[str, Any], response: Response) -
     result = application(environ, response.start_response)
     if type(result) is list and len(result) == 1:
         # The most frequent answer.  A list has no close(), and nothing can happen between its block and its end.
-        response.send_only(result[0])
-        response.finish()
+        response.send_whole(result[0])
     else:
         send_result(response, result)
 

@@ -79,8 +79,7 @@ class Quiet:
             try:
                 result = server.application(environ, response.start_response)
                 if type(result) is list and len(result) == 1:  # as in wsgi.run()
-                    response.send_only(result[0])
-                    response.finish()
+                    response.send_whole(result[0])
                 else:
                     wsgi.send_result(response, result)
             except KeyboardInterrupt as error:

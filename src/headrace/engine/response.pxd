@@ -44,9 +44,9 @@ cdef class Response(ResponseHead):
     cdef void enter_call(self, score_row *row) noexcept
     cdef void leave_call(self) noexcept
     cdef object send_now(self, object block)
-    cdef object send_only_now(self, object block)
+    cdef int send_whole_now(self, object block) except -1
     cdef object queue_file_now(self, int descriptor, int64_t offset_bytes, int64_t length_bytes)
-    cdef object finish_now(self)
+    cdef int finish_now(self) except -1
     cdef int send_hints(self, bytes text) except -1
     cdef int send_interim(self, const char *text, size_t len) except -1
     cdef int write(self, object data) except -1

@@ -48,8 +48,8 @@ class Response:
         ``satisfied``: no more is wanted.  Otherwise the client has to read first.
         """
 
-    def send_only(self, block: bytes, /) -> None:
-        """Queue a block that is known to be the only one; it leaves with the end of the response."""
+    def send_whole(self, block: bytes, /) -> None:
+        """Queue the whole body, a single block, and finish()."""
 
     def expect_one_block(self) -> None:
         """The first block is the only one: its size becomes Content-Length."""

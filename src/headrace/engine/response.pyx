@@ -184,13 +184,15 @@ cdef class Response(ResponseHead):
             at_ms = min(at_ms, max(retired_ms, self.began_ms) + self.defaults.graceful_ms)
         return at_ms
 
-    def send_only(self, block, /):
+    def send_whole(self, block, /):
         with cython.critical_section(self):
-            return self.send_only_now(block)
+            self.send_whole_now(block)
 
-    cdef object send_only_now(self, object block):
+    cdef int send_whole_now(self, object block) except -1:
         self.one_block = True
         self.queue_block(block)
+        self.finish_now()
+        return 0
 
     def __call__(self, data, /):
         with cython.critical_section(self):
@@ -314,9 +316,9 @@ cdef class Response(ResponseHead):
 
     def finish(self):
         with cython.critical_section(self):
-            return self.finish_now()
+            self.finish_now()
 
-    cdef object finish_now(self):
+    cdef int finish_now(self) except -1:
         if self.finished or self.is_over():
             raise RequestOver("a response was finished twice")
         if not self.committed:
@@ -330,6 +332,7 @@ cdef class Response(ResponseHead):
             log.error("HR305 the application sent %d of the %d bytes of its Content-Length; the connection is closed",
                       self.body_bytes, self.content_length)
             self.keep_alive = False
+        return 0
 
     cdef void queue_last_chunk(self) noexcept:
         """RFC 9112 §7.1: behind the block if one is pending, else behind the octets."""
