@@ -100,6 +100,21 @@ class TestObjects:
         hooks.when_ready(supervisor(workers={5: record(pid=5, age=1), 6: record(pid=6, age=2)}))
         assert found == [{5: 1, 6: 2}]
 
+    def test_a_worker_that_has_gone_is_signalled_in_vain_and_one_without_a_process_never(self, monkeypatch):
+        hooks = hooks_of(pre_fork=lambda server, worker: server.kill_worker(worker.pid, 15))
+        with pytest.raises(ValueError, match="0 is no worker's process id"):
+            hooks.pre_fork(supervisor(), record(pid=0))
+        sent = []
+
+        def kill(*arguments):
+            sent.append(arguments)
+            raise ProcessLookupError
+
+        monkeypatch.setattr(os, "kill", kill)
+        hooks = hooks_of(on_reload=lambda server: server.kill_workers(15))
+        hooks.on_reload(supervisor(workers={5: record(pid=5, age=1), 6: record(pid=6, age=2)}))
+        assert sent == [(5, 15), (6, 15)]
+
     def test_what_fails_at_the_start_ends_it_and_what_fails_later_is_logged(self, caplog):
         def fail(*_arguments):
             raise RuntimeError("on purpose")

@@ -6,6 +6,7 @@ the response before environ and what start_response was called with.  What hooks
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -114,12 +115,15 @@ class GunicornArbiter:
         return [GunicornSocket(listener) for listener in listeners.values()]
 
     def kill_worker(self, pid: int, number: int) -> None:
-        """Send a signal to one worker."""
-        os.kill(pid, number)
+        """Send a signal to one worker; to nobody when it has gone.  Raises ValueError for what is no process id."""
+        if pid <= 0:
+            raise ValueError(f"{pid} is no worker's process id")  # kill(2) means groups by these
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def kill_workers(self, number: int) -> None:
         for pid in self.WORKERS:
-            os.kill(pid, number)
+            self.kill_worker(pid, number)
 
     def stop(self, graceful: bool = True) -> None:
         """As a signal would: the hook goes on, and the server ends."""

@@ -16,7 +16,7 @@ What is forwarded
     Balancer: then all of them say what the proxy saw.
     The answer comes back with its status, reason and fields, each block when it arrives, in whatever coding it has.
     It has to keep RFC 9112 to the letter, but for a lone LF at the end of a head's lines; an answer that ends within
-    its head or a chunk is none.  A head has at most 32 KiB and 100 fields, a Content-Length at most 18 digits.
+    its head or a chunk is none.  A head has at most 32 KiB and 99 fields, a Content-Length at most 18 digits.
 
 Which backend
 
