@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 
+cimport cython
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -152,7 +153,9 @@ cdef class Channel(HeadPlace):
 
     cdef str shown_request(self):
         """For the log."""
-        return request_name(self.sent_method, self.sent_target)
+        with cython.critical_section(self):
+            method, target = self.sent_method, self.sent_target
+        return request_name(method, target)
 
     cdef str shown_client(self):
         return peer_name(self.remote_addr, self.remote_port)

@@ -103,7 +103,8 @@ cdef class Connection:
 
     cdef int trim(self) except -1:
         """Idle for a while: what only speeds up a busy connection is given back."""
-        self.memo = self.sent_method = self.sent_target = None
+        self.memo = None
+        self.took_request_line(None, None)
         if self.record is not NULL and not self.record.open:
             drop_texts(self.record)
             self.record = NULL
@@ -322,8 +323,7 @@ cdef class Connection:
         """The logs show of a head that is refused what there is of its request line.
 
         known: its request line in environ's keys, if that was understood; at: all that there is of the head."""
-        self.sent_method = known.get("REQUEST_METHOD")
-        self.sent_target = known.get("RAW_URI")
+        self.took_request_line(known.get("REQUEST_METHOD"), known.get("RAW_URI"))
         if self.loop.access_lines is not None:
             known = known or refused_line(at[:min(len, <size_t>1024)])
             known["REMOTE_ADDR"] = self.remote_addr

@@ -35,7 +35,7 @@ cdef class HeadPlace:
 
     cdef void restore(self, request_head *head, field_line *fields) noexcept
     cdef int keep(self, const request_head *head) except -1
-    cdef void took_request_line(self, EnvironTemplate template) noexcept
+    cdef void took_request_line(self, object method, object target) noexcept
 
 
 cdef class HeadReader:

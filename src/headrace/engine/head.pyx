@@ -1,5 +1,6 @@
 """Request heads: see head.pxd for the fields and the rules of ownership."""
 
+cimport cython
 from cpython.dict cimport PyDict_Contains, PyDict_Copy, PyDict_DelItem, PyDict_GetItem, PyDict_SetItem, PyDict_Update
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
@@ -43,9 +44,11 @@ cdef class HeadPlace:
         memcpy(<char *>self.partial + sizeof(request_head), head.fields, fields_bytes)
         return 0
 
-    cdef void took_request_line(self, EnvironTemplate template) noexcept:
-        self.sent_method = template.method
-        self.sent_target = template.target
+    cdef void took_request_line(self, object method, object target) noexcept:
+        """None, None: there is none to tell of.  A thread that cuts this request may be about to tell of it."""
+        with cython.critical_section(self):
+            self.sent_method = method
+            self.sent_target = target
 
 
 cdef class HeadReader:
@@ -79,8 +82,7 @@ cdef class HeadReader:
                     self.copy_environ(memo)
                 if self.keeps_octets:
                     self.keep_octets(at, self.used)
-                place.sent_method = memo.method
-                place.sent_target = memo.target
+                place.took_request_line(memo.method, memo.target)
                 return HEAD_DONE
         place.restore(head, self.fields)
         status = request_line_parse(head, at, len, &self.limits)
@@ -141,14 +143,15 @@ cdef class HeadReader:
 
     cdef head_status accept_same_fields(self, HeadPlace place, const char *at) except *:
         cdef FieldMemo memo = place.memo
+        cdef EnvironTemplate template = self.template_of(place)
         cdef bint to_head = self.to_head
         self.from_memo(memo)
         self.to_head = to_head
         self.used = self.head.fields_at + memo.len - memo.fields_at
         self.copy_environ(memo)
-        self.template_of(place).set_request_line(self.environ, &self.head, at)
+        template.set_request_line(self.environ, &self.head, at)
         self.keep_octets(at + self.head.started_at, self.used - self.head.started_at)
-        place.took_request_line(self.template_of(place))
+        place.took_request_line(template.method, template.target)
         return HEAD_DONE
 
     cdef head_status accept_new_fields(self, HeadPlace place, const char *at) except *:
@@ -182,13 +185,13 @@ cdef class HeadReader:
             memo.keep_head(at, head, &rules, self.body_framing, self.body_bytes)
             self.environ = <dict>PyDict_Copy(memo.environ)
             self.keep_octets(at + head.started_at, head.next - head.started_at)
-            place.took_request_line(template)
+            place.took_request_line(template.method, template.target)
             return self.judge(place, memo) if memo.has_statements else HEAD_DONE
         self.environ = template.build(head, at, &rules, place.remote_addr, place.remote_port)
         if place.told is not None:
             PyDict_Update(self.environ, place.told)
         self.keep_octets(at + head.started_at, head.next - head.started_at)
-        place.took_request_line(template)
+        place.took_request_line(template.method, template.target)
         if memo is None and rules.keep_alive and place.came_back:
             memo = place.memo = FieldMemo()
         if memo is not None:
