@@ -144,7 +144,7 @@ def regular_file_range(filelike: Any) -> tuple[int, int, int] | None:
 
     Only the standard library's own binary files are trusted to do so: a gzip file has a ``fileno()`` as well.
     """
-    file = getattr(filelike, "file", filelike)  # tempfile's wrapper
+    file = what_is_read(filelike)
     raw = getattr(file, "raw", file)
     if type(file) not in (io.BufferedReader, io.BufferedRandom, io.FileIO) or type(raw) is not io.FileIO:
         return None
@@ -159,3 +159,17 @@ def regular_file_range(filelike: Any) -> tuple[int, int, int] | None:
     if not stat.S_ISREG(status.st_mode) or status.st_blocks == 0 or not 0 <= offset < status.st_size:
         return None
     return descriptor, offset, status.st_size - offset
+
+
+def what_is_read(filelike: Any) -> Any:
+    """The file that ``read()`` reads, of something in front of one: tempfile's wrapper, or Django's File, whose
+    ``read`` is the file's.  Others may give less of it, or something else."""
+    file = getattr(filelike, "file", None)
+    if file is None:
+        return filelike
+    read = getattr(filelike, "read", None)
+    if read is not None and read == getattr(file, "read", None):
+        return file
+    from tempfile import _TemporaryFileWrapper  # here: few need it
+
+    return file if type(filelike) is _TemporaryFileWrapper else filelike

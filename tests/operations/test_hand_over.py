@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import time
 
 import pytest
 import wire
@@ -190,6 +191,19 @@ class TestReload:
             for count in range(2, 6):
                 stack.enter_context(idle_at_the_newest(running))
                 running.errors.wait_for("is ready", count)
+
+    def test_a_stop_that_comes_when_a_call_has_been_cut_waits_for_it_no_longer(self, server):
+        running = server("--graceful-timeout", 3, "--threads", 2, workers=1)
+        client = running.client()
+        client.request("GET", "/sleep/60")
+        running.output.wait_for("inside")
+        running.signal("SIGHUP")
+        with pytest.raises(ConnectionError):
+            client.getresponse()
+        client.close()
+        began_s = time.monotonic()
+        assert running.end() == 0
+        assert time.monotonic() - began_s < 2.5  # not another graceful timeout
 
     def test_a_connection_that_has_sent_nothing_yet_is_served(self, server):
         """It waits in the kernel's queue, or has been accepted: either way somebody has it."""

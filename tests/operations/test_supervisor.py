@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from command import WAIT_S, Command, children, state_of
@@ -189,6 +190,20 @@ class TestDying:
         for client in clients:
             client.close()
 
+    @pytest.mark.parametrize("first", [0, 3], ids=["all of them", "all but the standard ones"])
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_one_whose_descriptors_the_application_has_closed_is_replaced(self, server, waits, threads, first):
+        running = server("--threads", threads, "--graceful-timeout", 1, workers=1, application=CLOSES_DESCRIPTORS)
+        victim = int(running.get())
+        client = running.client()
+        client.request("GET", f"/close/{first}")
+        with suppress(ConnectionError):
+            client.getresponse()
+        client.close()
+        waits(lambda: victim not in running.workers(), "the worker to end")
+        waits(lambda: running.workers(), "the replacement")
+        assert int(running.get()) != victim
+
     def test_one_whose_interpreter_lock_is_held_is_aborted_with_its_stacks_and_replaced(self, server, waits):
         running = server("--timeout", 1, workers=1, application=HOLDS_THE_LOCK)
         victim = int(running.get())
@@ -271,6 +286,16 @@ class TestDying:
         running.write(APP)
         waits(lambda: len(running.workers()) == 2, "the second worker")
 
+
+CLOSES_DESCRIPTORS = """
+import os
+
+def app(environ, start_response):
+    if environ["PATH_INFO"].startswith("/close/"):
+        os.closerange(int(environ["PATH_INFO"].removeprefix("/close/")), 64)
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
 
 HOLDS_THE_LOCK = """
 import ctypes, os

@@ -285,10 +285,11 @@ def test_the_wrapper_is_an_iterator_with_a_close_only_where_the_file_has_one(env
 
 
 @pytest.mark.parametrize("length", [0, 1, 299_999])
-def test_a_declared_length_that_is_shorter_than_the_file_is_observed(serve, path, length):
+def test_a_declared_length_that_is_shorter_than_the_file_is_observed_and_told(serve, path, length, caplog):
     client = serve(sending(lambda: path.open("rb"), ("Content-Length", str(length)))).connect()
     assert client.exchange(request()).body == CONTENT[:length]
     client.assert_open(request("/other"))
+    assert f"sent more than its Content-Length of {length} bytes" in caplog.text
 
 
 def test_a_declared_length_that_is_longer_than_the_file_closes_the_connection(serve, path, caplog):
@@ -347,14 +348,12 @@ def test_pipelined_files_and_lists_come_in_their_order(serve, path):
 
 
 class Counting:
-    """Like the wrapper of NamedTemporaryFile: `file` is the real one."""
+    """As Django's File: `file` is the real one, and its read() this one's."""
 
     def __init__(self, path):
         self.file = open(path, "rb")
+        self.read = self.file.read
         self.closed = 0
-
-    def read(self, size):
-        return self.file.read(size)
 
     def close(self):
         self.closed += 1
@@ -477,6 +476,7 @@ def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(slow, large, c
     assert len(body) < 32 << 20
     wait_until(lambda: file.closed, "close()")
     assert file.closed == 1
+    assert "a file became shorter while it was sent" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_is_the_applications_error(error_of):
@@ -508,3 +508,34 @@ def test_a_text_file_is_the_applications_error(error_of, tmp_path):
 
 def test_a_folder_or_nothing_is_the_applications_error(error_of):
     assert error_of(sending(lambda: None)).startswith("AttributeError")
+
+
+class Part:
+    """Reads a part of the file that it has as `file`."""
+
+    def __init__(self, file, size):
+        self.file, self.left = file, size
+
+    def read(self, size):
+        block = self.file.read(min(size, self.left))
+        self.left -= len(block)
+        return block
+
+    def close(self):
+        self.file.close()
+
+
+def test_an_object_that_reads_less_than_its_file_is_read(serve, path):
+    client = serve(sending(lambda: Part(open(path, "rb"), 5))).connect()
+    assert client.exchange(request()).body == CONTENT[:5]
+
+
+def test_the_wrapper_of_a_named_temporary_file_is_not_read(serve, reads):
+    def named():
+        file = tempfile.NamedTemporaryFile()
+        file.write(CONTENT)
+        file.seek(0)
+        return file
+
+    assert serve(sending(named)).connect().exchange(request()).body == CONTENT
+    assert reads == []

@@ -5,7 +5,7 @@
 
 from libc.stdint cimport uint64_t
 
-from headrace.engine.csrc cimport poller, sock_peer
+from headrace.engine.csrc cimport poller, sock_peer, sock_status
 
 
 cdef class Acceptor:
@@ -20,4 +20,5 @@ cdef class Acceptor:
     cdef bint watch(self, poller *with_poller) noexcept
     cdef void unwatch(self, poller *with_poller) noexcept
     cdef int accept(self, size_t index, sock_peer *peer, uint64_t now_ms) except -2
+    cdef int tell(self, size_t index, sock_status status, int error) except -1
     cdef void pause(self, uint64_t now_ms) noexcept

@@ -1,13 +1,16 @@
 """The listening sockets: see acceptor.pxd."""
 
 import logging
+import os
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 
 from headrace.engine.csrc cimport (
     SOCK_AGAIN, SOCK_NO_RESOURCES, SOCK_OK, clock_monotonic_ms, poller, poller_add_listener, poller_remove,
     sock_accept, sock_peer, sock_status, sock_unblock)
+from headrace.engine.record import listener_name
 
 log = logging.getLogger("headrace")
 
@@ -66,13 +69,23 @@ cdef class Acceptor:
             return fd
         if status == SOCK_AGAIN:
             return -1
-        if status != SOCK_NO_RESOURCES:
-            log.error("HR203 accept failed on listener %d", self.fds[index])
-        elif not self.failing:
+        if not self.failing:
             self.failing = True
-            log.error("HR204 out of file descriptors or memory: accepting pauses until there are some again")
+            self.tell(index, status, errno)
         self.pause(now_ms)
         return -1
+
+    cdef int tell(self, size_t index, sock_status status, int error) except -1:
+        """Once, until accept(2) succeeds again: it is tried ten times a second."""
+        if status == SOCK_NO_RESOURCES:
+            log.error("HR204 out of file descriptors or memory: accepting pauses until there are some again")
+            return 0
+        try:
+            name = listener_name(self.listeners[index].getsockname())
+        except OSError:  # it has been closed, say
+            name = f"descriptor {self.fds[index]}"
+        log.error("HR203 accepting on %s fails, and pauses until it succeeds again: %s", name, os.strerror(error))
+        return 0
 
     cdef void pause(self, uint64_t now_ms) noexcept:
         self.again_ms = now_ms + PAUSE_MS

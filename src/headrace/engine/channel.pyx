@@ -16,7 +16,7 @@ from headrace.engine.csrc cimport (
     poller_arm, sock_abort, sock_close, sock_recv, sock_reset_on_close, sock_shutdown_write, sock_status)
 from headrace.engine.debug cimport COUNT_ILLEGAL_MOVE, HEADRACE_DEBUG, count_object
 from headrace.engine.head cimport HeadPlace
-from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response
+from headrace.engine.response cimport RESPONSE_ROOM_BYTES, Response, tell_of_failure_to_send
 from headrace.engine.interpreter cimport FREE_THREADED
 from headrace.engine.record import peer_name, request_name
 from headrace.engine.thread cimport RECEIVE_BYTES, LoopThread
@@ -183,6 +183,7 @@ cdef class Channel(HeadPlace):
             self.let_go_of_response()
             return True
         if status != SOCK_AGAIN:
+            tell_of_failure_to_send(status)
             self.close()
             return False
         self.wait_for_client()

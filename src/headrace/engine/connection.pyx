@@ -27,6 +27,7 @@ from headrace.engine.environ cimport ascii
 from headrace.engine.head cimport NOT_TRUSTED, HeadReader
 from headrace.engine.proxy_errors import PROXY_ERRORS, environ_of
 from headrace.engine.record import escaped, refused_line
+from headrace.engine.response cimport tell_of_failure_to_send
 from headrace.engine.stream cimport StreamSource
 from headrace.engine.thread cimport RECEIVE_BYTES
 
@@ -492,6 +493,7 @@ cdef class Connection:
                 self.arm(&self.loop.write_deadlines)
             return self.watch(POLLER_WRITE)
         if status != SOCK_OK:
+            tell_of_failure_to_send(status)
             return self.close()
         outbox_free(&self.out)
         self.disarm()

@@ -16,7 +16,7 @@ cdef enum:
     MEMO_MISSES_MAX = 8      # a connection whose field names differ this often in a row stops remembering
 
 cdef struct cached_name:
-    PyObject *key            # strong; NULL: slot is free.  None: the field is dropped
+    PyObject *key            # strong; NULL: slot is free
     uint64_t hash
     size_t len
     bint is_statement        # that only a proxy should make: X-Forwarded-* and the like

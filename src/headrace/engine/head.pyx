@@ -206,14 +206,15 @@ cdef class HeadReader:
 
     cdef int copy_environ(self, FieldMemo memo) except -1:
         """Of field lines that equal the memo's.  Nobody shares the dict of what was there before."""
-        if memo.believed is None:
+        if memo.believed is not None:
+            self.environ = <dict>PyDict_Copy(memo.believed)
+        else:
             self.environ = <dict>PyDict_Copy(memo.environ)
-            if memo.verdict is not None:
-                carry_out(memo.verdict, self.environ)
-                memo.believed = {}
-                PyDict_Update(memo.believed, self.environ)
-            return 0
-        self.environ = <dict>PyDict_Copy(memo.believed)
+            if memo.verdict is None:
+                return 0
+            carry_out(memo.verdict, self.environ)
+            memo.believed = {}
+            PyDict_Update(memo.believed, self.environ)
         cdef PyObject *before = PyDict_GetItem(self.environ, BEFORE)
         if before is not NULL:
             PyDict_SetItem(self.environ, BEFORE, PyDict_Copy(<object>before))

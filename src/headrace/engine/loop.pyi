@@ -32,7 +32,7 @@ class Loop:
         slot: Slot | None = None,
     ) -> None: ...
     on_timeout: Callable[[], object] | None
-    """Called in a thread of its own when a request has taken longer than ``timeout``, after the log has been told and
+    """Called on the thread that watches the calls when a request has taken longer than ``timeout``, after the log has been told and
     an exception been raised in the request's thread: the worker should be replaced.  It must not block."""
 
     def run(self) -> None:

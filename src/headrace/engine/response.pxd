@@ -56,6 +56,7 @@ cdef class Response(ResponseHead):
     cdef int check_stop(self) except -1
     cdef uint64_t ends_at_ms(self) noexcept
     cdef int queue_block(self, object block) except -1
+    cdef int tell_of_overrun(self) except -1
     cdef size_t within_content_length(self, size_t len) noexcept
     cdef void queue_last_chunk(self) noexcept
     cdef int wait_until_sent(self) except -1
@@ -66,3 +67,6 @@ cdef class Response(ResponseHead):
     cdef void release(self) noexcept
     cdef void lose_client(self) noexcept
     cdef void retire(self) noexcept
+
+
+cdef int tell_of_failure_to_send(sock_status status) except -1

@@ -10,14 +10,14 @@ class Response:
     """
 
     status_code: int
-    """100..999; 0 before start_response."""
+    """200..999; 0 before start_response."""
     body_bytes: int
     """Octets of the body handed over so far, without framing."""
 
     finished: bool
     """All of it has been handed over."""
     satisfied: bool
-    """No more blocks are wanted: HEAD, 204 and 304 have no body, and no body may pass its Content-Length."""
+    """No more blocks are wanted: HEAD, 204, 205 and 304 have no body, and no body may pass its Content-Length."""
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /

@@ -226,8 +226,12 @@ cdef class Response(ResponseHead):
         else:
             self.queue(<const char *>view.view.buf, <size_t>view.view.len, view)
         if self.overrun and not was_overrun:
-            log.error("HR304 the application sent more than its Content-Length of %d bytes; the rest is cut off",
-                      self.content_length)
+            self.tell_of_overrun()
+        return 0
+
+    cdef int tell_of_overrun(self) except -1:
+        log.error("HR304 the application sent more than its Content-Length of %d bytes; the rest is cut off",
+                  self.content_length)
         return 0
 
     cdef int queue(self, const char *at, size_t len, object owner) except -1:
@@ -305,13 +309,16 @@ cdef class Response(ResponseHead):
         if self.committed or not self.started or self.out is NULL:
             return False
         self.commit(length_bytes)
-        if self.content_length >= 0 and length_bytes > self.content_length:
+        cdef bint is_longer = 0 <= self.content_length < length_bytes
+        if is_longer:
             length_bytes = self.content_length
         self.body_bytes = length_bytes
         if self.body_allowed:
             self.out.file_fd = descriptor
             self.out.file_at = offset_bytes
             self.out.file_left = <uint64_t>length_bytes
+            if is_longer:
+                self.tell_of_overrun()
         return True
 
     def finish(self):
@@ -385,12 +392,8 @@ cdef class Response(ResponseHead):
             return False
         self.keep_alive = False
         self.client_gone = True
-        if status == SOCK_EOF:
-            log.error("HR306 a file became shorter while it was sent; the connection is closed")
-            raise ClientDisconnected("the response was cut short")
-        if status == SOCK_FAILED:
-            log.error("HR307 a response could not be sent; the connection is closed")
-        raise ClientDisconnected("the client has gone")
+        tell_of_failure_to_send(status)
+        raise ClientDisconnected("the response was cut short" if status == SOCK_EOF else "the client has gone")
 
     cdef int wait_until_sent(self) except -1:
         """write() has nothing to return to while octets are unsent, so it waits, without the interpreter lock."""
@@ -456,3 +459,12 @@ cdef class Response(ResponseHead):
         suspended = self.suspended
         self.suspended = None
         return suspended
+
+
+cdef int tell_of_failure_to_send(sock_status status) except -1:
+    """To the log, where it is not the client who has gone."""
+    if status == SOCK_EOF:
+        log.error("HR306 a file became shorter while it was sent; the connection is closed")
+    elif status == SOCK_FAILED:
+        log.error("HR307 a response could not be sent; the connection is closed")
+    return 0

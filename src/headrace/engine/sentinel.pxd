@@ -14,6 +14,7 @@ from headrace.engine.csrc cimport roster
 cdef enum finding:
     FOUND_NOTHING      # for a while: go to sleep
     FOUND_BELL         # a signal, or somebody called
+    FOUND_BROKEN       # the bell is no socket any more: the application has closed what is not its own
     FOUND_UNSENT       # answers wait behind a call that lasts
     FOUND_FULL_HOUSE   # every thread is inside the application
 
@@ -38,4 +39,4 @@ cdef class Sentinel:
     cdef int sleep(self) except -1
     cdef void ring(self) noexcept nogil
     cdef int silence(self) except -1
-    cdef int close(self) except -1
+    cdef tuple take_bell(self)

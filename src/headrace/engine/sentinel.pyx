@@ -6,8 +6,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint64_t
 
 from headrace.engine.csrc cimport (
-    SOCK_OK, full_fence, roster, roster_glance, roster_has_on_deck, roster_is_led, roster_look, roster_wake_one,
-    seat_calls, seat_is_waiting_on_unsent, sock_send, sock_wait)
+    SOCK_AGAIN, SOCK_OK, full_fence, roster, roster_glance, roster_has_on_deck, roster_is_led, roster_look,
+    roster_wake_one, seat_calls, seat_is_waiting_on_unsent, sock_send, sock_status, sock_wait)
 
 cdef int LOOK_EVERY_MS = 1
 cdef int LOOKS_UNTIL_ASLEEP = 20
@@ -45,10 +45,12 @@ cdef class Sentinel:
     cdef finding look(self) noexcept nogil:
         """Watch until there is something to do, or has been nothing for a while."""
         cdef roster_glance now
+        cdef sock_status heard
         cdef int quiet = 0
         while True:
-            if sock_wait(self.bell_fd, False, LOOK_EVERY_MS) == SOCK_OK:
-                return FOUND_BELL
+            heard = sock_wait(self.bell_fd, False, LOOK_EVERY_MS)
+            if heard != SOCK_AGAIN:
+                return FOUND_BELL if heard == SOCK_OK else FOUND_BROKEN
             now = roster_look(self.roster)
             self.looks += 1
             self.same = self.same + 1 if now.calls == self.calls else 0
@@ -105,10 +107,9 @@ cdef class Sentinel:
             pass
         return 0
 
-    cdef int close(self) except -1:
-        if self.bell is not None:
-            bell, self.bell = self.bell, None
-            self.bell_fd = self.ringer_fd = -1  # first: to close lets others run, and one of them may ring
-            for end in bell:
-                end.close()
-        return 0
+    cdef tuple take_bell(self):
+        """Its two ends, for the caller to close: to close lets others run, who must not ring it any more."""
+        cdef tuple bell = self.bell
+        self.bell = None
+        self.bell_fd = self.ringer_fd = -1
+        return bell if bell is not None else ()

@@ -17,9 +17,11 @@ cdef class StoppingLoop(PollingLoop):
     cdef uint64_t drain_ms           # health checks fail so long before a stop
     cdef bint spares_idle            # retiring: idle connections have not been asked to go
     cdef Py_ssize_t cut_told         # of cut_requests, the log has been told of so many
+    cdef str cut_because             # for the log: why those were of which it has not been told
 
     cdef void wake(self) noexcept
     cdef void begin_draining(self) noexcept
+    cdef bint all_is_cut(self) noexcept
     cdef int close_idle(self, LoopThread thread) except -1
 
     cdef void end(self) noexcept

@@ -51,8 +51,8 @@ cdef class StoppingLoop(PollingLoop):
         self.lock()
         if self.poller is not NULL:  # else run() has ended
             poller_wake(self.poller)
-        self.unlock()
         self.sentinel.ring()
+        self.unlock()
 
     cdef void begin_draining(self) noexcept:
         self.next_step_ms = clock_monotonic_ms() + self.drain_ms
@@ -63,7 +63,7 @@ cdef class StoppingLoop(PollingLoop):
     cdef void ask_to_stop(self, bint graceful) noexcept:
         self.draining = True
         if not self.stop_asked or self.retiring:
-            self.stop_at_ms = clock_monotonic_ms() + self.graceful_ms
+            self.stop_at_ms = clock_monotonic_ms() + (0 if self.all_is_cut() else self.graceful_ms)
         if not graceful:
             self.cut_asked = True
             self.stop_at_ms = 1  # long ago
@@ -72,6 +72,10 @@ cdef class StoppingLoop(PollingLoop):
         self.retired_ms = 0
         self.stop_asked = True
         self.wake()
+
+    cdef bint all_is_cut(self) noexcept:
+        """Retiring: what is left are calls that have had their time, and whose clients have left."""
+        return 0 < self.connections.count <= len(self.cut_requests)
 
     cdef int look_after_stop(self, LoopThread thread) except -1:
         if not self.stop_asked:
@@ -83,8 +87,7 @@ cdef class StoppingLoop(PollingLoop):
             self.begin_stop(thread)
         if self.spares_idle and not self.retiring:
             self.close_idle(thread)
-        if self.retiring and (thread.now_ms >= self.next_step_ms
-                              or 0 < self.connections.count <= len(self.cut_requests)):
+        if self.retiring and (thread.now_ms >= self.next_step_ms or self.all_is_cut()):
             self.cut_overdue(thread)
         if (self.stopping and not self.connections.count) or self.cut_asked or thread.now_ms >= self.stop_at_ms:
             self.end()
@@ -205,6 +208,8 @@ cdef class StoppingLoop(PollingLoop):
         if dequeued:
             Py_DECREF(connection)
         if connection is not None and connection.state in (WAITING, APP, WRITE):
+            if len(self.cut_requests) == self.cut_told:
+                self.cut_because = self.why_cut()  # now: another signal may come before the log is told
             self.cut_requests[connection.tag] = connection.shown_request()
         if mine:
             self.guarded(connection, ON_CUT, NULL)
@@ -218,7 +223,7 @@ cdef class StoppingLoop(PollingLoop):
         if cut:
             shown = ", ".join(cut[:TOLD_MAX]) + (", ..." if len(cut) > TOLD_MAX else "")
             were = "request was" if len(cut) == 1 else "requests were"
-            log.warning("HR106 %d %s cut, %s: %s", len(cut), were, self.why_cut(), shown)
+            log.warning("HR106 %d %s cut, %s: %s", len(cut), were, self.cut_because or self.why_cut(), shown)
         return 0
 
     cdef str why_cut(self):

@@ -52,7 +52,7 @@ cdef class LoopThread:
     cdef channel_queue inbox         # suspended iterables of this thread whose client has read on, or gone
     cdef object unsent               # the Channel whose finished answers wait behind this thread's call, or None
 
-    # its row on the scoreboard, and what the watchdog has seen there (watchdog.pyx)
+    # its row on the scoreboard, and what the watchdog has seen there (watching.pyx)
     cdef score_row *row              # NULL: nobody wants to know
     cdef object shown_method         # what the row shows
     cdef object shown_target

@@ -11,10 +11,10 @@ from headrace.engine.connection cimport Connection
 from headrace.engine.crew cimport ONE_COMPUTES, OTHERS_PROGRESS, verdict
 from headrace.engine.csrc cimport (
     clock_monotonic_ms, deadline_queue, poller, poller_add_listener, poller_destroy, poller_remove, poller_wake,
-    roster_lead, roster_parked, roster_wake_one)
+    roster_lead, roster_parked, roster_wake_one, score_beat)
 from headrace.engine.interpreter cimport FREE_THREADED
 from headrace.engine.polling cimport BELL_TAG, ON_DEADLINE, ON_READY, WAIT_MS_MAX, PyErr_CheckSignals
-from headrace.engine.sentinel cimport FOUND_BELL, FOUND_FULL_HOUSE, FOUND_UNSENT, finding
+from headrace.engine.sentinel cimport FOUND_BELL, FOUND_BROKEN, FOUND_FULL_HOUSE, FOUND_UNSENT, finding
 from headrace.engine.thread cimport LoopThread
 from headrace.engine.watching cimport WatchingLoop
 
@@ -120,7 +120,11 @@ cdef class WorkingLoop(WatchingLoop):
                 thread.retire()
         if self.spare is not None:
             self.spare.retire()
-        self.sentinel.close()
+        self.lock()  # who rings from elsewhere, in wake(), rings an open bell or none
+        bell = self.sentinel.take_bell()
+        self.unlock()
+        for end in bell:
+            end.close()
 
     cdef int close_poller(self) except -1:
         """Its descriptors do not wait for the collector, unless a thread has been left behind, who may yet use it."""
@@ -175,6 +179,8 @@ cdef class WorkingLoop(WatchingLoop):
         for thread in started:
             while thread.is_alive():
                 thread.join(JOIN_S)  # in slices, for a second stop may come meanwhile
+                if self.slot is not None:
+                    score_beat(self.slot.slot, clock_monotonic_ms())
                 if clock_monotonic_ms() >= max(patient_until_ms, 0 if self.cut_asked else self.stop_at_ms):
                     break
         return 0
@@ -223,6 +229,8 @@ cdef class WorkingLoop(WatchingLoop):
             elif found == FOUND_FULL_HOUSE:
                 if not self.grow(started):
                     self.lead_full_house()
+            elif found == FOUND_BROKEN:
+                raise OSError("descriptors of the server's own have been closed, by the application it seems")
             else:
                 self.sentinel.sleep()
         return 0
@@ -299,6 +307,8 @@ cdef class WorkingLoop(WatchingLoop):
             elif found == FOUND_BELL:
                 self.sentinel.silence()
                 poller_wake(self.poller)  # it may have rung for a signal, which the thread in the poller has to hear of
+            elif found == FOUND_BROKEN:
+                return
             elif not self.finished:
                 self.sentinel.sleep()
 

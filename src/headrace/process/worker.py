@@ -76,7 +76,7 @@ class Worker:
 
     @property
     def on_timeout(self) -> Callable[[], object] | None:
-        """Called, in a thread of its own, when a request has taken longer than ``timeout``: replace this worker."""
+        """Called on the thread that watches calls when one has taken longer than ``timeout``: replace this worker."""
         return self._loop.on_timeout
 
     @on_timeout.setter
