@@ -80,6 +80,8 @@ static int kqueue_add_connection(struct poller *p, int fd, uint64_t tag)
 /* Adding a filter again looks at the socket afresh. */
 static int kqueue_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest)
 {
+    if ((interest & POLLER_READ) != 0 && change(p, fd, EVFILT_READ, EV_ADD | EV_CLEAR, tag) < 0)
+        return -1;
     if ((interest & POLLER_WRITE) == 0)
         return 0;
     return change(p, fd, EVFILT_WRITE, EV_ADD | EV_CLEAR, tag);

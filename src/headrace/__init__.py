@@ -55,7 +55,10 @@ class Server:
             bind = str(Address(host, port))
         for_command_line = [name for name in settings if name in SETTINGS and SETTINGS[name].group in COMMAND_GROUPS]
         if for_command_line:
-            raise ConfigError(f"{name}: has a meaning on the command line only" for name in for_command_line)
+            raise ConfigError(
+                f"{name}: is for the command headrace and its configuration, not for a Server"
+                for name in for_command_line
+            )
         self.config = with_usable_spool_dir(Config.from_values({"bind": bind, **settings}))
         check_referee(self.config)
         self._listeners = open_listeners(self.config.bind, options_of(self.config))

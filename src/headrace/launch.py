@@ -48,13 +48,10 @@ from headrace.process.listeners import (
 )
 from headrace.process.logs import is_captured, reopen_on_usr1, start_logs, with_absolute_logs
 from headrace.process.pid_file import PidFile, PidFileError
+from headrace.process.plan import EXIT_APPLICATION, EXIT_RUNTIME, EXIT_USAGE
 from headrace.process.signals import refuse_signals_of_a_supervisor
 from headrace.process.systemd import Notifier
 from headrace.wsgi import Application
-
-EXIT_RUNTIME = 1
-EXIT_USAGE = 2
-EXIT_APPLICATION = 3
 
 
 def fail(exit_code: int, message: str, hint: str = "", details: str = "") -> NoReturn:

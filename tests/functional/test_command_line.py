@@ -145,6 +145,21 @@ def test_a_second_signal_does_not_wait(command, folder):
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sigquit_cuts_a_call_at_once_and_says_so(command, folder, wait_until, threads):
+    process = command("waiting.py", "-b", "unix:app.sock", "--threads", str(threads), cwd=folder)
+    with process.connect() as sock:
+        sock.sendall(b"GET /call HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until((folder / "entered").exists, "the application's call")
+        process.process.send_signal(signal.SIGQUIT)
+        with contextlib.suppress(ConnectionResetError):
+            assert read_all(sock) == b""
+        assert process.wait() == 0
+    assert "HR106 1 request was cut, for this process was told to stop at once: GET /call" in process.errors.text
+    assert "HR301" not in process.errors.text, "the application is not to blame"
+    assert not (folder / "app.sock").exists()
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app.sock"])
 def test_a_streamed_body_that_drips_is_cut_off_after_the_graceful_timeout(command, folder, wait_until, framing, bind):
@@ -350,6 +365,17 @@ def test_a_worker_outlives_everything_that_an_application_raises(command, tmp_pa
         assert exchange(process, f"GET /{name} HTTP/1.0\r\n\r\n".encode()).startswith(b"HTTP/1.1 500 "), name
     assert exchange(process, b"GET / HTTP/1.0\r\n\r\n").endswith(b"alive")
     assert process.end() == 0
+
+
+def test_in_json_a_traceback_is_part_of_its_message(command, tmp_path):
+    (tmp_path / "raising.py").write_text("def application(environ, start_response):\n    1 / 0\n")
+    process = command("raising.py", "-b", "127.0.0.1:0", "--log-format", "json", cwd=tmp_path)
+    assert exchange(process, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 500 ")
+    assert process.end() == 0
+    messages = [json.loads(line) for line in process.errors.text.splitlines()]
+    (failed,) = (message for message in messages if message["code"] == "HR301")
+    assert failed["exception"].splitlines()[1].endswith('raising.py", line 2, in application')
+    assert failed["exception"].endswith("ZeroDivisionError: division by zero")
 
 
 def test_an_application_that_needs_what_is_not_installed_is_told_apart_from_a_missing_one(tmp_path):

@@ -104,7 +104,9 @@ class TestRequestFields:
 
     def test_that_say_so_in_other_words_are_not_the_clients_either(self):
         assert {"HTTP_X_REAL_IP", "HTTP_FRONT_END_HTTPS", "HTTP_X_URL_SCHEME"} <= forwarding.LOOKALIKES
-        assert forwarding.end_to_end_fields(environ_of(**dict.fromkeys(forwarding.LOOKALIKES, "x"))) == {}
+        assert {"HTTP_X_CLIENT_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP"} <= forwarding.CLIENT_ADDRESSES
+        said = forwarding.LOOKALIKES | forwarding.CLIENT_ADDRESSES
+        assert forwarding.end_to_end_fields(environ_of(**dict.fromkeys(said, "x"))) == {}
 
     @pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\0", "\u20ac"])
     def test_that_could_end_their_line_are_refused(self, value):

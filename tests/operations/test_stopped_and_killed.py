@@ -114,6 +114,7 @@ def test_a_worker_that_stands_still_does_not_keep_the_server_from_ending(server,
     stop(running, waits, running.workers()[0])
     assert running.end() == 0
     assert "HR808" in running.errors.text
+    assert "was killed by SIGKILL\n" in running.errors.text, "no guess at who has done it"
 
 
 @pytest.mark.parametrize("threads", [1, 16])

@@ -251,10 +251,16 @@ class TestEnvironment:
         assert (config.date_header, config.bind, config.limit_request_body) == (False, ("127.0.0.1:1", "unix:/x"), 2048)
         assert config.backlog == 2048
 
-    def test_only_what_looks_like_a_setting_is_asked_about(self):
-        layer = environment_layer({"HEADRACE_PORT": "tcp://1", "HEADRACE_SERVICE_HOST": "h", "HEADRACE_BAKLOG": "1"})
-        assert [notice.text for notice in layer.notices] == ["HEADRACE_BAKLOG is no setting"]
-        assert layer.notices[0].hint == "did you mean HEADRACE_BACKLOG?"
+    def test_names_of_no_setting_are_told_but_for_what_kubernetes_sets(self):
+        of_a_service = {"HEADRACE_PORT": "tcp://1", "HEADRACE_SERVICE_HOST": "h", "HEADRACE_PORT_80_TCP_PROTO": "tcp"}
+        ours = {"HEADRACE_DEBUG": "1", "HEADRACE_CONFIG": "x"}
+        mistaken = {"HEADRACE_BAKLOG": "1", "HEADRACE_ACCESSLOG": "-", "HEADRACE_NOSUCH": "1"}
+        layer = environment_layer(of_a_service | ours | mistaken)
+        assert [(notice.text, notice.hint) for notice in layer.notices] == [
+            ("HEADRACE_BAKLOG is no setting", "did you mean HEADRACE_BACKLOG?"),
+            ("HEADRACE_ACCESSLOG is no setting", "did you mean HEADRACE_ACCESS_LOGFILE?"),
+            ("HEADRACE_NOSUCH is no setting", "see docs/settings.md, or headrace --help"),
+        ]
 
     def test_all_problems_of_all_sources_come_at_once_in_the_words_that_were_used(self, folder):
         (folder / "gunicorn.conf.py").write_text("keepalive = -1\ncertfile = 'x'\n")

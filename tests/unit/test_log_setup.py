@@ -107,8 +107,9 @@ class TestLogConfig:
         wrong = {"version": 1, "handlers": {"file": {"class": "no.such.Handler"}}}
         with pytest.raises(LogConfigError, match=r"Unable to configure handler 'file': .*no"):
             set_up_logging(Config(logconfig_dict=wrong))
-        with pytest.raises(FileNotFoundError):
-            set_up_logging(Config(log_config=str(tmp_path / "missing")))
+        for setting in ("log_config", "log_config_json"):
+            with pytest.raises(LogConfigError, match=r"cannot read the logging configuration '.*': No such file"):
+                set_up_logging(Config(**{setting: str(tmp_path / "missing")}))
         with pytest.raises(ConfigError, match="logconfig_dict: 'x' is not a table"):
             Config(logconfig_dict="x")
 

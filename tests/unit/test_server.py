@@ -123,7 +123,7 @@ class TestServer:
         )
 
     def test_settings_of_the_command_line_alone_are_refused(self):
-        with pytest.raises(ConfigError, match="chdir: has a meaning on the command line only"):
+        with pytest.raises(ConfigError, match="chdir: is for the command headrace and its configuration"):
             headrace.Server(application, port=0, chdir="/")
 
     def test_a_spool_dir_where_no_file_can_be_made_is_a_wrong_setting(self, tmp_path):

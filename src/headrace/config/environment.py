@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 
 from headrace.config.given import Layer, Notice, value_of_text
-from headrace.config.gunicorn_names import believe_unix_peers
+from headrace.config.gunicorn_names import believe_unix_peers, setting_of_name
 from headrace.config.settings import SETTINGS
 
 PREFIX = "HEADRACE_"
 
 #: Variables with another meaning: the file to read (resolve.py), what a build looks at, what an upgrade hands on.
-OTHER_VARIABLES = ("CONFIG", "DEBUG", "SANITIZE", "LTO", "FDS")
+OTHER_VARIABLES = ("CONFIG", "DEBUG", "SANITIZE", "LTO", "COVERAGE", "FDS", "FD_BINDS", "ELDER_FD", "ELDER_PID")
 
 #: Variables of platforms, which gunicorn takes for its defaults as well: name -> setting, and what is made of the text.
 PLATFORM_VARIABLES = {
@@ -23,7 +23,12 @@ PLATFORM_VARIABLES = {
 }
 
 
-_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)", re.ASCII)
+_OF_A_SERVICE = re.compile(r"(^|_)SERVICE_(HOST|PORT)|(^|_)PORT_[0-9]+_(TCP|UDP)", re.ASCII)
+
+
+def is_of_a_service(name: str, text: str) -> bool:
+    """Has Kubernetes set this variable, for a service of that name?"""
+    return bool(_OF_A_SERVICE.search(name)) or "://" in text
 
 
 def variable_of(name: str) -> str:
@@ -34,8 +39,8 @@ def variable_of(name: str) -> str:
 def environment_layer(environ: Mapping[str, str]) -> Layer:
     """HEADRACE_*.  An empty variable counts as not set, since compose files and the like cannot unset one.
 
-    An unknown name is an error only where a setting's was meant: a Kubernetes service called headrace sets
-    HEADRACE_PORT and more in every container."""
+    An unknown name is told, unless Kubernetes has set it: for a service called headrace it sets HEADRACE_PORT and more
+    in every container."""
     layer = Layer(notices=other_servers_variables(environ))
     for variable, text in environ.items():
         name = variable.removeprefix(PREFIX)
@@ -46,6 +51,10 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
             layer.give(setting.name, value_of_text(setting, text), variable)
         elif near := difflib.get_close_matches(name.lower(), SETTINGS, n=1, cutoff=0.8):
             layer.notice(variable, "is no setting", f"did you mean {variable_of(near[0])}?")
+        elif (named := setting_of_name(name.lower())) is not None:
+            layer.notice(variable, "is no setting", f"did you mean {variable_of(named.name)}?")
+        elif not is_of_a_service(name, text):
+            layer.notice(variable, "is no setting", "see docs/settings.md, or headrace --help")
     return layer
 
 
@@ -57,7 +66,7 @@ def other_servers_variables(environ: Mapping[str, str]) -> list[Notice]:
     for server in ("uvicorn", "granian"):
         names = sorted(
             name for name, text in environ.items()
-            if name.startswith(f"{server.upper()}_") and text and not _OF_A_SERVICE.search(name) and "://" not in text
+            if name.startswith(f"{server.upper()}_") and text and not is_of_a_service(name, text)
         )  # fmt: skip
         if names:
             notices.append(Notice(

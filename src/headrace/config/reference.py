@@ -18,16 +18,16 @@ from headrace.config.gunicorn_hook_names import HOOKS
 from headrace.config.gunicorn_names import DEFAULTS, NAMES, RENAMED, THREADS_FOR_GREENLETS, setting_of_name
 from headrace.config.resolve import Resolved
 from headrace.config.setting import Setting
-from headrace.config.settings import GROUPS, SETTINGS
+from headrace.config.settings import COMMAND_GROUPS, GROUPS, SETTINGS
 
 INTRODUCTION = """# Settings
 
 <!-- Made by `python -m headrace.config.reference > docs/settings.md` from src/headrace/config/settings.py. -->
 
 Each setting has one name. It is a flag of the command line, a variable of the environment, a key of `headrace.toml` or
-of `[tool.headrace]` in `pyproject.toml`, and a keyword of `headrace.serve()` and `headrace.Server`. `headrace
---print-config` shows each value and where it comes from; `headrace --check-config APPLICATION` tells what is wrong, all
-of it at once.
+of `[tool.headrace]` in `pyproject.toml`, and, but for the groups {command_groups}, a keyword of `headrace.serve()` and
+`headrace.Server`. `headrace --print-config` shows each value and where it comes from; `headrace --check-config
+APPLICATION` tells what is wrong, all of it at once.
 
 ## What goes before what
 
@@ -145,7 +145,8 @@ def page() -> str:
         f"`{name}` ({setting})" for name, (setting, _) in PLATFORM_VARIABLES.items() if setting in SETTINGS
     )
     defaults = ", ".join(f"`{name} = {value}`" for name, value in DEFAULTS.items() if name in SETTINGS)
-    parts = [INTRODUCTION.format(platform=platform, gunicorn_defaults=defaults)]
+    parts = [INTRODUCTION.format(
+        platform=platform, gunicorn_defaults=defaults, command_groups=", ".join(COMMAND_GROUPS))]
     for group in GROUPS:
         parts.append("\n".join(_group(group)))
     parts.append("\n".join(_gunicorn()))

@@ -67,7 +67,7 @@ class ServingSettings:
         least=1,
         most=1_000_000,
     )
-    # gunicorn gthread 1, waitress 4, granian and peregrine 1. Threads cost nothing while calls are quick: see
+    # gunicorn gthread 1, waitress 4, granian and peregrine 1. Threads cost less than 5 % while calls are quick: see
     # engine/crew.pxd. An application that is not thread-safe wants 1.
     threads: int = setting(
         8,
@@ -327,8 +327,8 @@ class ServingSettings:
         0.0,
         "Threads",
         "--queue-deadline",
-        help="Requests that have waited so long for a thread, from when they were complete (or from a trusted proxy's "
-        "X-Request-Start), get 503, and the newest goes first; 0: off.",
+        help="Requests that have waited so long for a thread, from when they were complete and the answer before them "
+        "was made (or from a trusted proxy's X-Request-Start), get 503, and the newest goes first; 0: off.",
         unit="seconds",
         least=0,
         most=3600,

@@ -31,7 +31,6 @@ cdef class AcceptingLoop(Crew):
 
     # stopping: what accepting has to know of it
     cdef volatile bint stop_asked
-    cdef volatile bint cut_asked
     cdef volatile bint stop_begun    # nobody new is accepted; `stopping` follows when all who waited have been
     cdef volatile bint drained       # ... and what had been queued is accepted
     cdef volatile uint64_t next_step_ms  # draining ends, and the stop begins; or, retiring, calls are looked at

@@ -62,6 +62,7 @@ cdef class LoopBase:
     cdef volatile bint draining      # health checks fail: a stop is to follow, or has begun
     cdef bint forked        # this is a child that the application has forked: nothing here is its own
     cdef volatile uint64_t stop_at_ms       # monotonic: when responses that still go on are cut; 0: not stopping
+    cdef volatile bint cut_asked     # stop at once: what is in flight is not waited for
     cdef volatile uint64_t retired_ms       # monotonic: when that was asked for; 0: not retiring
     cdef volatile uint64_t leader_until_ms  # how long the thread in the poller will wait; 0: none does
     cdef volatile uint64_t asked_ms  # when the poller was last asked, and what it said was noted

@@ -208,7 +208,6 @@ cdef extern from "roster.h" nogil:
     void seat_enter(seat *s, uint64_t now_ms) noexcept
     void seat_leave(seat *s) noexcept
     void seat_has_unsent(seat *s) noexcept
-    bint seat_is_inside(const seat *s) noexcept
     bint seat_is_waiting_on_unsent(const seat *s) noexcept
     uint64_t seat_calls(const seat *s) noexcept
     bint roster_is_led(const roster *r) noexcept

@@ -251,6 +251,10 @@ cdef class Exchange(Channel):
             if self.loop.stop_at_ms and self.thread.now_ms >= response.ends_at_ms():
                 self.loop.cut_requests[self.tag] = self.shown_request()
             return self.close()
+        elif isinstance(error, KeyboardInterrupt) and self.loop.cut_asked:
+            # our own, by which the only thread leaves a call at a second signal
+            self.loop.cut_requests[self.tag] = self.shown_request()
+            return self.close()
         else:
             self.report(error)
         self.move(IDLE)
@@ -260,7 +264,11 @@ cdef class Exchange(Channel):
         return self.refuse(refusal)
 
     cdef int report(self, object error) except -1:
-        """The traceback to wsgi.errors (PEP 3333, "Error Handling"), a line to the log."""
+        """The traceback to wsgi.errors (PEP 3333, "Error Handling"), a line to the log; in JSON both are one object."""
+        if self.loop.config.log_format == "json":
+            log.error("HR301 the application failed on %s: %s", self.shown_request(), type(error).__name__,
+                      exc_info=(type(error), error, their_frames(error.__traceback__)))
+            return 0
         log.error("HR301 the application failed on %s: %s", self.shown_request(), type(error).__name__)
         try:
             traceback.print_exception(type(error), error, their_frames(error.__traceback__),

@@ -32,8 +32,8 @@ class Loop:
         slot: Slot | None = None,
     ) -> None: ...
     on_timeout: Callable[[], object] | None
-    """Called on the thread that watches the calls when a request has taken longer than ``timeout``, after the log has been told and
-    an exception been raised in the request's thread: the worker should be replaced.  It must not block."""
+    """Called on the thread that watches the calls when one has taken longer than ``timeout``, after the log has been
+    told and an exception been raised in the request's thread: the worker should be replaced.  It must not block."""
 
     def run(self) -> None:
         """Serve until stopped.  In the main thread, Python's signal handlers run between requests."""

@@ -220,10 +220,11 @@ cdef class StoppingLoop(PollingLoop):
         """Each of them once."""
         cdef list cut = list(self.cut_requests.values())[self.cut_told:]
         self.cut_told += len(cut)
+        because, self.cut_because = self.cut_because or self.why_cut(), None
         if cut:
             shown = ", ".join(cut[:TOLD_MAX]) + (", ..." if len(cut) > TOLD_MAX else "")
             were = "request was" if len(cut) == 1 else "requests were"
-            log.warning("HR106 %d %s cut, %s: %s", len(cut), were, self.cut_because or self.why_cut(), shown)
+            log.warning("HR106 %d %s cut, %s: %s", len(cut), were, because, shown)
         return 0
 
     cdef str why_cut(self):

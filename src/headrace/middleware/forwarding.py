@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
-from headrace.forwarded_fields import LOOKALIKES, Malformed, parse_forwarded
+from headrace.forwarded_fields import CLIENT_ADDRESSES, LOOKALIKES, Malformed, parse_forwarded
 from headrace.middleware.grammar import has_control_character, is_token, list_members
 
 #: RFC 9110 §7.6.1 and Appendix B.2 of its predecessor RFC 7230: these concern one connection only, whether Connection
@@ -65,7 +65,9 @@ def end_to_end_fields(environ: dict[str, Any]) -> dict[str, str]:
         lower = name.lower()
         if lower in HOP_BY_HOP or lower in _MADE_ANEW or lower in named or not is_token(name):
             continue
-        if key in LOOKALIKES or (lower.startswith("x-forwarded-") and lower != "x-forwarded-for"):
+        if key in LOOKALIKES or key in CLIENT_ADDRESSES:
+            continue
+        if lower.startswith("x-forwarded-") and lower != "x-forwarded-for":
             continue
         fields[name] = value
     return fields

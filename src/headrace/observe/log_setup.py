@@ -116,19 +116,25 @@ def apply_log_config(config: Config) -> None:
         if config.logconfig_dict:
             dictConfig(for_headrace(config.logconfig_dict))
         elif config.log_config_json is not None:
-            with Path(config.log_config_json).open(encoding="utf-8") as file:
-                dictConfig(for_headrace(json.load(file)))
+            dictConfig(for_headrace(json.loads(octets_of(config.log_config_json))))
         else:
             assert config.log_config is not None  # noqa: S101
-            if not Path(config.log_config).is_file():
-                raise FileNotFoundError(2, "No such file or directory", config.log_config)
+            octets_of(config.log_config)  # fileConfig() passes over what it cannot read
             fileConfig(config.log_config, disable_existing_loggers=False)
             take_over_gunicorn_loggers()
-    except OSError:
+    except (OSError, LogConfigError):
         raise
     except Exception as error:  # of whatever kind: these come from classes that a configuration names
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise LogConfigError(f"the logging configuration cannot be used: {error}{cause}") from error
+
+
+def octets_of(path: str) -> bytes:
+    """Of a file with a logging configuration.  Raises LogConfigError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise LogConfigError(f"cannot read the logging configuration {path!r}: {error.strerror}") from error
 
 
 def for_headrace(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class WorkerRecord:
     asked_s: float = field(default_factory=time.monotonic)
     timers: list[Timer] = field(default_factory=list)
     may_hurry: bool = False  # leaving, and its idle connections may go when there is want of room
+    was_killed: bool = False  # by us
 
     @property
     def generation(self) -> int:
@@ -149,6 +150,7 @@ class WorkerRecord:
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send(number)
+                self.was_killed = self.was_killed or number == signal.SIGKILL
 
     @property
     def is_heard_of(self) -> bool:
@@ -167,8 +169,8 @@ class WorkerRecord:
             self.channel.close()
 
 
-def ending(status: int | None) -> str:
-    """How a process has ended, for the log."""
+def ending(status: int | None, was_killed: bool = False) -> str:
+    """How a process has ended, for the log.  was_killed: by us, so that there is nothing to guess."""
     if status is None:
         return "has ended, its parent before it"
     code = os.waitstatus_to_exitcode(status)
@@ -178,7 +180,7 @@ def ending(status: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hint = " (by somebody, or by the kernel for want of memory)" if -code == signal.SIGKILL else ""
+    hint = " (by somebody, or by the kernel for want of memory)" if -code == signal.SIGKILL and not was_killed else ""
     return f"was killed by {name}{hint}"
 
 
@@ -187,7 +189,7 @@ def tell_end(worker: WorkerRecord, status: int | None) -> None:
     if worker.state is WorkerState.LEAVING and status in (0, signal.SIGTERM, None):
         logger.info("HR804 Worker %d has left", worker.pid)
         return
-    logger.error("HR805 Worker %d %s", worker.pid, ending(status))
+    logger.error("HR805 Worker %d %s", worker.pid, ending(status, worker.was_killed))
     for line in in_flight(worker):
         logger.error("HR806 Worker %d was serving %s", worker.pid, line)
 

@@ -31,6 +31,7 @@ from headrace.wsgi import Application
 logger = logging.getLogger("headrace")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+QUICK_STOP_SIGNALS = (signal.SIGQUIT,)
 
 
 class Worker:
@@ -136,7 +137,7 @@ class Worker:
             received.append(number)
             if len(received) > 2 and not may_interrupt:
                 return  # nothing is left to be said
-            is_first = len(received) == 1
+            is_first = len(received) == 1 and number not in QUICK_STOP_SIGNALS
             self.stop(graceful=is_first, drain=number == signal.SIGTERM)
             drain_s = self._drain_delay_s if number == signal.SIGTERM else 0.0
             if not self._single_thread:
@@ -147,16 +148,17 @@ class Worker:
                 timers.append(threading.Timer(time_s, os.kill, (os.getpid(), number)))
                 timers[0].daemon = True
                 timers[0].start()
-                may_interrupt = True
-            if len(received) >= 2 and may_interrupt:  # a second one may have come during the lines above
+            may_interrupt = may_interrupt or len(received) == 1
+            if not is_first and may_interrupt:  # a second one may have come during the lines above
                 # The application may be what holds this thread: let it end there, as it would without us.
                 may_interrupt = False
                 raise KeyboardInterrupt
 
         handler = SignalHandler(on_signal)
-        before: dict[int, Any] = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+        numbers = STOP_SIGNALS + QUICK_STOP_SIGNALS if process_ends else STOP_SIGNALS
+        before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
         if process_ends:
-            unblock(number.name for number in STOP_SIGNALS)
+            unblock(number.name for number in numbers)
         handlers_before.update(before)
         try:
             yield
@@ -170,7 +172,7 @@ class Worker:
             for started in timers:
                 started.cancel()
             if process_ends and received:
-                let_signals_cut_exit(STOP_SIGNALS, 1 if has_failed else 0)
+                let_signals_cut_exit(numbers, 1 if has_failed else 0)
             else:
                 handlers_before.clear()
                 for number, former in before.items():
