@@ -9,7 +9,7 @@ from headrace.engine.csrc cimport (
     SOCK_AGAIN, SOCK_OK, full_fence, roster, roster_glance, roster_has_on_deck, roster_is_led, roster_look,
     roster_wake_one, seat_calls, seat_is_waiting_on_unsent, sock_send, sock_status, sock_wait)
 
-cdef int LOOK_EVERY_MS = 1
+cdef int GLANCE_EVERY_MS = 1
 cdef int LOOKS_UNTIL_ASLEEP = 20
 cdef int SAMPLE_EVERY = 8  # looks: put somebody on deck, who will notice calls that block for less than 1 ms
 cdef int PATIENCE_MAX = 4
@@ -48,7 +48,7 @@ cdef class Sentinel:
         cdef sock_status heard
         cdef int quiet = 0
         while True:
-            heard = sock_wait(self.bell_fd, False, LOOK_EVERY_MS)
+            heard = sock_wait(self.bell_fd, False, GLANCE_EVERY_MS)
             if heard != SOCK_AGAIN:
                 return FOUND_BELL if heard == SOCK_OK else FOUND_BROKEN
             now = roster_look(self.roster)
