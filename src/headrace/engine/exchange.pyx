@@ -252,9 +252,8 @@ cdef class Exchange(Channel):
                 self.loop.cut_requests[self.tag] = self.shown_request()
             return self.close()
         elif isinstance(error, KeyboardInterrupt) and self.loop.cut_asked:
-            # our own, by which the only thread leaves a call at a second signal
+            # our own, by which the only thread leaves a call at a second signal: not the application's failure
             self.loop.cut_requests[self.tag] = self.shown_request()
-            return self.close()
         else:
             self.report(error)
         self.move(IDLE)
