@@ -192,18 +192,39 @@ class TestReload:
                 stack.enter_context(idle_at_the_newest(running))
                 running.errors.wait_for("is ready", count)
 
-    def test_a_stop_that_comes_when_a_call_has_been_cut_waits_for_it_no_longer(self, server):
+    @pytest.mark.parametrize("idle", [False, True], ids=["alone", "beside an idle connection"])
+    def test_a_stop_that_comes_when_a_call_has_been_cut_waits_for_it_no_longer(self, server, idle):
         running = server("--graceful-timeout", 3, "--threads", 2, workers=1)
         client = running.client()
         client.request("GET", "/sleep/60")
         running.output.wait_for("inside")
+        with idle_at_the_newest(running) if idle else contextlib.nullcontext():
+            running.signal("SIGHUP")
+            with pytest.raises(ConnectionError):
+                client.getresponse()
+            client.close()
+            began_s = time.monotonic()
+            assert running.end() == 0
+            assert time.monotonic() - began_s < 2.5  # not another graceful timeout
+
+    def test_a_stop_that_comes_when_a_call_has_been_cut_waits_for_those_that_have_time(self, server):
+        running = server("--graceful-timeout", 3, "--threads", 3, workers=1)
+        first, later = running.client(), running.client()
+        first.request("GET", "/sleep/60")
+        later.request("GET", "/")
+        later.getresponse().read()
+        running.output.wait_for("inside")
         running.signal("SIGHUP")
+        running.wait_for_takeover(2)
+        time.sleep(2)  # of its graceful timeout: what begins now has more than the other
+        later.request("GET", "/sleep/2.5")
         with pytest.raises(ConnectionError):
-            client.getresponse()
-        client.close()
-        began_s = time.monotonic()
-        assert running.end() == 0
-        assert time.monotonic() - began_s < 2.5  # not another graceful timeout
+            first.getresponse()
+        first.close()
+        running.signal("SIGTERM")
+        assert later.getresponse().read()
+        later.close()
+        assert running.wait() == 0
 
     def test_a_connection_that_has_sent_nothing_yet_is_served(self, server):
         """It waits in the kernel's queue, or has been accepted: either way somebody has it."""

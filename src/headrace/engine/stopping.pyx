@@ -62,8 +62,8 @@ cdef class StoppingLoop(PollingLoop):
 
     cdef void ask_to_stop(self, bint graceful) noexcept:
         self.draining = True
-        if not self.stop_asked or self.retiring:
-            self.stop_at_ms = clock_monotonic_ms() + (0 if self.all_is_cut() else self.graceful_ms)
+        if not self.over and (not self.stop_asked or self.retiring):
+            self.stop_at_ms = clock_monotonic_ms() + self.graceful_ms
         if not graceful:
             self.cut_asked = True
             self.stop_at_ms = 1  # long ago
@@ -74,8 +74,18 @@ cdef class StoppingLoop(PollingLoop):
         self.wake()
 
     cdef bint all_is_cut(self) noexcept:
-        """Retiring: what is left are calls that have had their time, and whose clients have left."""
-        return 0 < self.connections.count <= len(self.cut_requests)
+        """Is all that is left calls that have had their time, and whose clients have left?"""
+        cdef Connection connection
+        cdef int fd
+        if not 0 < self.connections.count <= len(self.cut_requests):
+            return False
+        for fd in range(self.connections.length):
+            self.lock()
+            connection = <Connection>self.connections.at(fd)
+            self.unlock()
+            if connection is not None and connection.tag not in self.cut_requests:
+                return False
+        return True
 
     cdef int look_after_stop(self, LoopThread thread) except -1:
         if not self.stop_asked:
@@ -89,7 +99,8 @@ cdef class StoppingLoop(PollingLoop):
             self.close_idle(thread)
         if self.retiring and (thread.now_ms >= self.next_step_ms or self.all_is_cut()):
             self.cut_overdue(thread)
-        if (self.stopping and not self.connections.count) or self.cut_asked or thread.now_ms >= self.stop_at_ms:
+        if (self.cut_asked or thread.now_ms >= self.stop_at_ms
+                or (self.stopping and (not self.connections.count or self.all_is_cut()))):
             self.end()
         return 0
 
@@ -97,6 +108,8 @@ cdef class StoppingLoop(PollingLoop):
         """Nothing is left to do, or no time: run() cuts what there is, and then the threads end."""
         if self.retired_ms and not self.over:  # calls whose clients have left are waited for no longer than others
             self.stop_at_ms = max(clock_monotonic_ms(), self.retired_ms + self.graceful_ms)
+        elif self.all_is_cut():
+            self.stop_at_ms = min(self.stop_at_ms, clock_monotonic_ms())
         self.over = True
         if self.size == 1:
             self.finish()
