@@ -18,7 +18,7 @@ from headrace.engine.csrc cimport counter_read, poller_add_listener, poller_name
 from headrace.engine.environ cimport EnvironTemplate
 from headrace.engine.forwarded_rules import ForwardedRules
 from headrace.engine.gateway import DEFAULT_GATEWAY
-from headrace.engine.polling cimport BELL_TAG, milliseconds
+from headrace.engine.polling cimport BELL_TAG, PyErr_CheckSignals, milliseconds
 from headrace.engine.referee cimport Referee
 from headrace.engine.response_head cimport DATE_LINE_BYTES, MORE_LINES_BYTES_MAX
 from headrace.engine.server_environ import server_environ
@@ -147,6 +147,8 @@ cdef class Loop(WorkingLoop):
         self.watch_signals()
         self.start_watching()
         try:
+            if PyErr_CheckSignals():  # for one that came before there was a bell
+                self.handler_raised()
             if self.size == 1:
                 self.work(first)
             else:

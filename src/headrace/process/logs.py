@@ -49,12 +49,15 @@ def reopen(config: Config, identity: Identity | None = None) -> None:
             give_away_files(identity, [config.error_logfile, config.access_logfile])
         except OSError as error:
             logger.error("HR111 cannot make a log file for the workers: %s", error)
-        reopen_logs()
+        failure = None
         if config.capture_output:
             try:
                 capture_output(config.error_logfile)
             except OSError as error:
-                logger.error("HR112 --capture-output goes on to the file of before: %s", error)
+                failure = error
+        reopen_logs()  # last, for HR109 says that all has been done
+        if failure is not None:
+            logger.error("HR112 --capture-output goes on to the file of before: %s", failure)
 
 
 _reopening = ShutAtExit()
