@@ -118,6 +118,8 @@ def pytest_configure() -> None:
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+    for name in ("POLLER", "THREADS", "REFEREE"):
+        os.environ.pop(f"HEADRACE_TEST_{name}", None)  # the options have them, and servers would tell of these
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
