@@ -29,7 +29,7 @@ cdef uint64_t TRIM_MS = 2000          # idle this long, a connection gives back 
 cdef uint64_t NEVER_MS = <uint64_t>-1
 cdef int POLLS_LOCKED_MAX = 16        # of a busy loop before other threads get the interpreter lock
 cdef int CLOSED_AT_ONCE_MAX = 32     # idle connections, for new ones
-cdef uint64_t LEAST_WAIT_MS = 1             # never wait less: the clock counts whole milliseconds
+cdef uint64_t LEAST_WAIT_MS = 1       # never wait less: the clock counts whole milliseconds
 
 POLLER_KINDS = {"auto": POLLER_BEST, "epoll": POLLER_EPOLL, "kqueue": POLLER_KQUEUE, "poll": POLLER_POLL}
 
