@@ -61,7 +61,7 @@ cdef class PollingLoop(AcceptingLoop):
         """
         cdef int count = 0, timeout_ms
         cdef int64_t woken_ns = 0
-        cdef uint64_t asked_ms = thread.now_ms, came_since_ms = thread.polled_ms
+        cdef uint64_t asked_ms = thread.now_ms, came_since_ms = self.asked_ms
         # Who waits gets what has just come, if nothing had come before: so that is asked first after a long call.
         cdef bint may_have_come = asked_ms > came_since_ms + LOOK_AFTER_MS
         cdef bint asked = False
@@ -152,7 +152,7 @@ cdef class PollingLoop(AcceptingLoop):
         if self.size > 1 and not roster_lead(&self.roster, &thread.seat):
             return False
         count = poller_wait(self.poller, thread.events, EVENTS_MAX, 0)
-        thread.came_since_ms = thread.polled_ms
+        thread.came_since_ms = self.asked_ms
         thread.polled_ms = thread.now_ms
         for i in range(count):
             if thread.events[i].tag >> 32 != 0:

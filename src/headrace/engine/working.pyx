@@ -71,7 +71,9 @@ cdef class WorkingLoop(WatchingLoop):
                 return 0
         if self.size > 1 and not roster_lead(&self.roster, &thread.seat):
             if self.has_work(thread):
-                self.begin_turn()  # somebody else asks the poller
+                # Somebody else asks the poller, and may need the interpreter lock for it, so nothing waits for that here.
+                self.begin_turn()
+                self.poll_due = False
                 return 0
             return self.park(thread)
         found = self.poll(thread, <int>WAIT_MS_MAX)
