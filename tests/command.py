@@ -171,9 +171,18 @@ def descendants(pid):
 
 
 def state_of(pid):
-    """One letter; "": it has been waited for."""
+    """One letter, that of its first thread; "": it has been waited for."""
+    return _state_in(f"/proc/{pid}/stat")
+
+
+def stands_still(pid):
+    """Has SIGSTOP reached every one of its threads?  They stop one after the other."""
+    return all(_state_in(f"/proc/{pid}/task/{thread}/stat") == "T" for thread in os.listdir(f"/proc/{pid}/task"))
+
+
+def _state_in(path):
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(path) as file:
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return ""

@@ -52,7 +52,9 @@ class Server(Command):
         return self.url.removeprefix("http://")
 
     def signal(self, name: str, pid: int | None = None) -> None:
-        os.kill(self.process.pid if pid is None else pid, getattr(signal, name))
+        pid = self.process.pid if pid is None else pid
+        assert pid > 0, "kill(2) means groups by these, and this process is in one of them"
+        os.kill(pid, getattr(signal, name))
 
     def ready_workers(self) -> list[int]:
         """All that have ever been ready, by what the log says."""

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import wire
-from command import WAIT_S, state_of
+from command import WAIT_S, stands_still
 from load import Load
 
 STREAM = """
@@ -31,7 +31,7 @@ def connect(running):
 
 def stop(running, waits, pid):
     running.signal("SIGSTOP", pid)
-    waits(lambda: state_of(pid) == "T", "the process to stand still")
+    waits(lambda: stands_still(pid), "the process to stand still")
 
 
 @pytest.mark.parametrize("threads", [1, 16])

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from command import WAIT_S, Command, children, state_of
+from command import WAIT_S, Command, children, stands_still, state_of
 from load import Load
 from wire import wait_until
 
@@ -164,7 +164,7 @@ class TestDying:
             load.wait_for(200)
             victim = int(next(iter(load.bodies)))
             running.signal("SIGSTOP", victim)
-            waits(lambda: state_of(victim) == "T", "the worker to stand still")
+            waits(lambda: stands_still(victim), "the worker to stand still")
             served = connections_to(running.address[1], sockets_of(victim))
             running.signal("SIGKILL", victim)
             running.errors.wait_for("is ready", 5)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -298,6 +301,31 @@ class TestAskingForWorkers:
         template.other_end.recv(1 << 20)
         table.spawn(template, 3)
         assert len(table.all_workers) == 3
+
+
+class TestAWorkerThatIsReady:
+    def test_is_so_when_its_template_has_said_which_process_it_is(self, table, template, sleeper, monkeypatch):
+        ready = []
+        monkeypatch.setattr(table, "on_ready", lambda worker: ready.append(worker.pid))
+        table.generations.append(template)
+        table.selector.register(template.channel, selectors.EVENT_READ, partial(table._hear_template, template))
+        table.spawn(template, 1)
+        of_worker = Channel(socket.socket(fileno=socket.recv_fds(template.other_end, 4096, 1)[1][0]))
+        assert of_worker.send({"event": "ready"})
+        turn(table)
+        assert ready == []
+        told = json.dumps({"event": "forked", "age": table.all_workers[0].age, "pid": sleeper.pid}).encode() + b"\n"
+        for _ in range(2):  # who is told twice has not said it twice
+            template.other_end.sendall(told)
+            turn(table)
+            turn(table)
+            assert ready == [sleeper.pid]
+        of_worker.close()
+
+
+def turn(table):
+    for key, _ in table.selector.select(0):
+        key.data()
 
 
 class Silent:

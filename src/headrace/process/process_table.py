@@ -110,6 +110,7 @@ class ProcessTable:
         elif event == "forked":
             for worker in self._with(template, age=message.get("age")):
                 worker.is_forked(message.get("pid"))
+                self._watch(worker)
         elif event == "not-forked":
             for worker in self._with(template, age=message.get("age")):
                 self._drop(worker)
@@ -184,8 +185,13 @@ class ProcessTable:
             worker.forget()
             return False
         self.all_workers.append(worker)
-        self.selector.register(worker.channel, selectors.EVENT_READ, partial(self._hear_worker, worker))
         return True
+
+    def _watch(self, worker: WorkerRecord) -> None:
+        """Only now, for it may have said that it is ready before its template said which process it is."""
+        if worker.channel is not None:
+            with suppress(KeyError):  # it is told a second time
+                self.selector.register(worker.channel, selectors.EVENT_READ, partial(self._hear_worker, worker))
 
     def _hear_worker(self, worker: WorkerRecord) -> None:
         channel = worker.channel
