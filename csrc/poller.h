@@ -25,6 +25,13 @@ enum poller_kind { POLLER_BEST, POLLER_EPOLL, POLLER_KQUEUE, POLLER_POLL };
 
 #define POLLER_TAG_RESERVED UINT64_MAX
 
+/* What one wait tells of.  Few in debug builds, so that tests see what becomes of those that there was no room for. */
+#if defined(HEADRACE_DEBUG) && HEADRACE_DEBUG
+enum { POLLER_EVENTS_MAX = 4 };
+#else
+enum { POLLER_EVENTS_MAX = 256 };
+#endif
+
 /* The tag of the event by which poller_wake makes itself known is never reported: poller_wait drains it. */
 struct poller_event {
     uint64_t tag;
@@ -45,7 +52,8 @@ int poller_add_connection(struct poller *p, int fd, uint64_t tag); /* edge-trigg
 int poller_arm(struct poller *p, int fd, uint64_t tag, uint32_t interest);
 int poller_remove(struct poller *p, int fd); /* before close(fd); events already fetched are killed by the tag */
 
-/* Up to max events; timeout_ms as in poll(2), -1 for ever, 0 not at all. The number of events, or -1. */
+/* Up to max events, POLLER_EVENTS_MAX at the most; a wake-up may take the room of one.  timeout_ms as in poll(2), -1
+ * for ever, 0 not at all.  The number of events, or -1. */
 int poller_wait(struct poller *p, struct poller_event *events, int max, int timeout_ms);
 void poller_wake(struct poller *p); /* async-signal-safe */
 

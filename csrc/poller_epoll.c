@@ -9,8 +9,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256 /* fetched by one epoll_wait */ };
-
 struct epoll_poller {
     struct poller base;
     int epoll_fd;
@@ -94,8 +92,8 @@ static uint32_t flags_of(uint32_t events)
 
 static int epoll_wait_events(struct poller *p, struct poller_event *events, int max, int timeout_ms)
 {
-    struct epoll_event fetched[EVENTS_MAX];
-    int n = epoll_wait(self_of(p)->epoll_fd, fetched, max < EVENTS_MAX ? max : EVENTS_MAX, timeout_ms);
+    struct epoll_event fetched[POLLER_EVENTS_MAX];
+    int n = epoll_wait(self_of(p)->epoll_fd, fetched, max < POLLER_EVENTS_MAX ? max : POLLER_EVENTS_MAX, timeout_ms);
     if (n < 0)
         return errno == EINTR ? 0 : -1;
     int count = 0;

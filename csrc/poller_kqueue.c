@@ -13,8 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256 /* fetched by one kevent */ };
-
 struct kqueue_poller {
     struct poller base;
     int kqueue_fd;
@@ -111,9 +109,9 @@ static uint32_t flags_of(const struct kevent *event)
 static int kqueue_wait_events(struct poller *p, struct poller_event *events, int max, int timeout_ms)
 {
     struct kqueue_poller *self = self_of(p);
-    struct kevent fetched[EVENTS_MAX];
+    struct kevent fetched[POLLER_EVENTS_MAX];
     struct timespec timeout = {.tv_sec = timeout_ms / 1000, .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
-    int n = kevent(self->kqueue_fd, NULL, 0, fetched, max < EVENTS_MAX ? max : EVENTS_MAX,
+    int n = kevent(self->kqueue_fd, NULL, 0, fetched, max < POLLER_EVENTS_MAX ? max : POLLER_EVENTS_MAX,
                    timeout_ms < 0 ? NULL : &timeout);
     if (n < 0)
         return errno == EINTR ? 0 : -1;

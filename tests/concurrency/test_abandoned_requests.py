@@ -14,7 +14,7 @@ HALF_CLOSED_S = 0.5
 #: A client is looked at only when its request has waited for more than 1 ms.
 LOOKED_AT_S = 0.01
 
-#: The poller is asked for 256 events at a time.
+#: The poller tells of 256 events at a time, and of fewer in debug builds.
 MORE_THAN_AT_ONCE = 300
 
 several_threads = pytest.mark.parametrize("threads", [2, 4])

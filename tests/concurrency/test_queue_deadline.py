@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import wire
@@ -12,6 +13,19 @@ from applications import House
 import headrace
 
 BAD = b"BAD\r\n\r\n"
+
+SHORT = """
+import time
+
+def app(environ, start_response):
+    time.sleep(0.0001)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+#: In each of two crowds: more than the poller tells of at once, in debug builds by far.
+CROWD = 150
+CROWDS_S = 2.0
 
 any_threads = pytest.mark.parametrize("threads", [1, 4])
 
@@ -248,3 +262,25 @@ def test_a_time_that_comes_from_elsewhere_is_ignored(serve):
 def test_it_is_off_by_default(serve, threads):
     running = serve(House(), threads=threads)
     assert running.exchange(wire.request(fields=[started(-3600, 1, "t=")])).status == 200
+
+
+def test_no_thread_stands_in_the_way_of_the_others_when_crowds_come_and_go(apart, client_of):
+    """A process of its own: one that stands still with the interpreter lock would take the tests with it."""
+    process = apart(SHORT, "--threads", 4, "--queue-deadline", 60)
+    until = time.monotonic() + CROWDS_S
+
+    def crowds():
+        answers = 0
+        while time.monotonic() < until:
+            clients = [client_of(process) for _ in range(CROWD)]
+            for client in clients:
+                client.send(wire.request())
+            answers += sum(client.read_response().status == 200 for client in clients[: CROWD // 10])
+            for client in clients:
+                client.reset()
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [crowd.result() for crowd in [pool.submit(crowds), pool.submit(crowds)]]
+    assert min(answers) >= CROWD // 10
+    assert process.end() == 0

@@ -114,8 +114,10 @@ class TestDraining:
         house = House()
         running = serve(house, drain_delay=0.1, threads=2)
         (client,) = house.fill(running, 1)
-        running.server._worker.stop(drain=True)
-        time.sleep(0.2)
+        with running.connect() as idle:
+            idle.exchange(HEALTH)
+            running.server._worker.stop(drain=True)
+            idle.assert_closed()  # the delay is over
         house.open()
         answer = client.read_response()
         assert (answer.body, answer.says_close) == (b"/hold/in-0", True)

@@ -344,6 +344,7 @@ cdef extern from "poller.h" nogil:
         POLLER_READ
         POLLER_WRITE
         POLLER_HANGUP
+        POLLER_EVENTS_MAX
 
     cdef enum poller_kind:
         POLLER_BEST

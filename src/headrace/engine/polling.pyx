@@ -10,12 +10,12 @@ from headrace.engine.channel cimport IN_INBOX, IN_RING, NOWHERE, Channel, end_ch
 from headrace.engine.connection cimport Connection
 from headrace.engine.crew cimport MAY_GO_ON, verdict
 from headrace.engine.csrc cimport (
-    POLLER_BEST, POLLER_EPOLL, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL,
+    POLLER_BEST, POLLER_EPOLL, POLLER_EVENTS_MAX, POLLER_HANGUP, POLLER_KQUEUE, POLLER_POLL,
     clock_monotonic_ns, score_beat, deadline, deadline_earliest_ms, deadline_pop_expired, deadline_queue,
     deadline_queue_init, full_fence, poller_create, poller_destroy, poller_name, poller_wait, roster_glance,
     roster_lead, roster_look, roster_stop_leading)
 from headrace.engine.interpreter cimport FREE_THREADED
-from headrace.engine.thread cimport EVENTS_MAX, LOOK_AFTER_MS, LoopThread
+from headrace.engine.thread cimport LOOK_AFTER_MS, LoopThread
 
 log = logging.getLogger("headrace")
 
@@ -70,7 +70,7 @@ cdef class PollingLoop(AcceptingLoop):
         cdef verdict found = MAY_GO_ON
         if (busy or may_have_come) and thread.polls_locked < POLLS_LOCKED_MAX:
             thread.polls_locked += 1
-            count = poller_wait(self.poller, thread.events, EVENTS_MAX, 0)
+            count = poller_wait(self.poller, thread.events, POLLER_EVENTS_MAX, 0)
             asked = True
             if count == 0:
                 came_since_ms = asked_ms
@@ -80,7 +80,7 @@ cdef class PollingLoop(AcceptingLoop):
             if timeout_ms != 0 or not asked or thread.polls_locked == POLLS_LOCKED_MAX:
                 thread.polls_locked = 0
                 with nogil:
-                    count = poller_wait(self.poller, thread.events, EVENTS_MAX, timeout_ms)
+                    count = poller_wait(self.poller, thread.events, POLLER_EVENTS_MAX, timeout_ms)
                     woken_ns = clock_monotonic_ns()
                     if self.size > 1:
                         glance = roster_look(&self.roster)
@@ -137,8 +137,8 @@ cdef class PollingLoop(AcceptingLoop):
 
     cdef void note_asked(self, LoopThread thread, int count) noexcept:
         """All that the poller knew has been noted, unless it knew more than there was room for."""
-        self.more_events = count == EVENTS_MAX
-        if 0 <= count < EVENTS_MAX:
+        self.more_events = count >= POLLER_EVENTS_MAX - 1  # one may have been a wake-up
+        if count >= 0 and not self.more_events:
             self.asked_ms = thread.polled_ms
 
     cdef bint knows_events(self, LoopThread thread) except -1:
@@ -151,7 +151,7 @@ cdef class PollingLoop(AcceptingLoop):
             return True
         if self.size > 1 and not roster_lead(&self.roster, &thread.seat):
             return False
-        count = poller_wait(self.poller, thread.events, EVENTS_MAX, 0)
+        count = poller_wait(self.poller, thread.events, POLLER_EVENTS_MAX, 0)
         thread.came_since_ms = self.asked_ms
         thread.polled_ms = thread.now_ms
         for i in range(count):

@@ -8,13 +8,12 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from headrace.engine.body cimport RequestBody
-from headrace.engine.csrc cimport mutex, poller_event, score_row, seat
+from headrace.engine.csrc cimport POLLER_EVENTS_MAX, mutex, poller_event, score_row, seat
 from headrace.engine.head cimport HeadReader
 from headrace.engine.response cimport Response
 from headrace.engine.response_head cimport response_defaults
 
 cdef enum:
-    EVENTS_MAX = 256       # taken from the poller at once
     RECEIVE_BYTES = 65536
     LOOK_AFTER_MS = 1      # a request that waited longer than this may have lost its client
 
@@ -41,7 +40,7 @@ cdef class LoopThread:
     cdef uint64_t now_ms
     cdef uint64_t polled_ms          # as of the last return from the poller alone
     cdef uint64_t came_since_ms      # what the poller reported then may have come at any time from here on
-    cdef poller_event events[EVENTS_MAX]
+    cdef poller_event events[POLLER_EVENTS_MAX]
     cdef int events_last             # how many the last wait gave: a busy loop polls before it gives up the lock
     cdef int polls_locked            # since the interpreter lock was last given up
     cdef int64_t call_ns             # how long calls take: a moving average

@@ -71,7 +71,7 @@ cdef class WorkingLoop(WatchingLoop):
                 return 0
         if self.size > 1 and not roster_lead(&self.roster, &thread.seat):
             if self.has_work(thread):
-                # Somebody else asks the poller, and may need the interpreter lock for it, so nothing waits for that here.
+                # Somebody else asks the poller, and may wait for the interpreter lock, which is held here.
                 self.begin_turn()
                 self.poll_due = False
                 return 0
