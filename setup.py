@@ -2,7 +2,7 @@
 
 Everything else about the package stands in pyproject.toml.  Switches, all read from the environment:
 
-    HEADRACE_DEBUG=1                       assertions, object counters and poisoned buffers; -O0 -g
+    HEADRACE_DEBUG=1                       assertions, object counters, poisoned buffers, few events at a time; -O0 -g
     HEADRACE_SANITIZE=address,undefined    GCC's or clang's sanitizers; -O1 -g (start Python with libasan preloaded)
     HEADRACE_COVERAGE=1                    gcov's counters, for tests/covered.py; -O0
     HEADRACE_LTO=0 or 1                    off or on without trying whether the tool chain can do it
