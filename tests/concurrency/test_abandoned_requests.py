@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 
 import pytest
@@ -9,6 +11,7 @@ import wire
 from applications import House
 
 BAD = b"BAD\r\n\r\n"
+TLS_HELLO = b"\x16\x03\x01\x02\x00\x01"
 HALF_CLOSED_S = 0.5
 
 #: A client is looked at only when its request has waited for more than 1 ms.
@@ -155,6 +158,61 @@ def test_of_more_clients_than_the_poller_tells_of_at_once_none_is_run_after_its_
     house.open()
     wire.wait_until(lambda: running.connection_count() == threads + 1, "those who reset are gone")
     assert running.targets.count("/gone") == before
+
+
+#: Connections are accepted so many at a time: 64.
+MORE_THAN_ACCEPTED_AT_ONCE = 200
+
+
+@pytest.mark.parametrize("settings", [{}, {"worker_connections": 1}], ids=["", "one at a time"])
+def test_nobody_who_left_while_the_kernel_held_the_connection_is_served(serve, settings):
+    house = House()
+    running = serve(house, threads=1, **settings)
+    with running.connect() as inside:
+        inside.send(wire.request("/hold"))
+        house.wait_for_begun(1)
+        for _ in range(MORE_THAN_ACCEPTED_AT_ONCE):
+            with wire.Client(running.address, watched=False) as client:
+                client.send(wire.request("/gone"))
+                client.reset()
+        time.sleep(LOOKED_AT_S)
+        house.open()
+        inside.read_response()
+    assert running.exchange(wire.request("/later")).status == 200
+    assert running.targets == ["/hold", "/later"]
+
+
+def test_a_client_that_left_while_the_only_thread_wrote_to_a_slow_log_is_not_served(serve, caplog):
+    caplog.set_level(logging.INFO, "headrace")
+    log = logging.getLogger("headrace")
+    slow = SlowHandler()
+    running = serve(House(), threads=1)
+    with running.connect() as leaving, running.connect() as bad:
+        for client in (leaving, bad):
+            client.exchange(wire.request("/known"))
+        log.addHandler(slow)
+        try:
+            bad.send(TLS_HELLO)
+            assert slow.began.wait(wire.PATIENCE_S)
+            leaving.send(wire.request("/gone"))
+            leaving.reset()
+            time.sleep(LOOKED_AT_S)
+            slow.may_end.set()
+            bad.close()
+            wait_until_gone(running)
+        finally:
+            log.removeHandler(slow)
+    assert "/gone" not in running.targets
+
+
+class SlowHandler(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.began, self.may_end = threading.Event(), threading.Event()
+
+    def emit(self, record):
+        self.began.set()
+        self.may_end.wait(wire.PATIENCE_S)
 
 
 @several_threads

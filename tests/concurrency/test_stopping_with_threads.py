@@ -242,3 +242,12 @@ def test_the_graceful_timeout_ends_the_command_with_0(apart, client_of, threads)
     since = time.monotonic()
     assert process.end() == 0
     assert time.monotonic() - since < 3
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_watch_over_the_time_of_calls_does_not_keep_an_idle_server_from_ending(serve, threads):
+    running = serve(House(), threads=threads, timeout=30)
+    time.sleep(0.3)  # it has looked, and sleeps until there is a call
+    since = time.monotonic()
+    running.stop()
+    assert time.monotonic() - since < 0.8  # it looks once a second

@@ -39,7 +39,7 @@ cdef class AcceptingLoop(Crew):
                 return 0
             if self.connections.count >= self.connections_max and not self.stop_begun:
                 if number:
-                    return 0  # if somebody else waits, the poller says so
+                    break  # if somebody else waits, the poller says so
                 self.unwatch_listeners()  # the kernel's backlog holds the others
                 if self.connections.count < self.connections_max:
                     self.watch_listeners()  # one has closed meanwhile, and found them watched
@@ -49,6 +49,7 @@ cdef class AcceptingLoop(Crew):
                 return self.unwatch_listeners() if self.acceptor.again_ms else 0
             self.adopt_or_close(thread, index, fd, ascii(peer.address, peer.address_len),
                                 str(peer.port) if peer.port else "")
+        self.acceptor.leave(index)
         return 0
 
     cdef int tell_full(self, LoopThread thread) except -1:
@@ -75,7 +76,7 @@ cdef class AcceptingLoop(Crew):
         connection.thread = thread
         thread.tick()  # this process may have stood still since its turn began; the client has not waited for so long
         connection.arrived_ms = thread.now_ms
-        connection.came_since_ms = thread.came_since_ms
+        connection.came_since_ms = 0 if self.acceptor.left_behind[index] else thread.came_since_ms
         if self.proxy_networks is not None:
             connection.expect_proxy_header()
         self.lock()

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 
@@ -23,7 +23,8 @@ cdef class Acceptor:
         self.shared = shared
         self.listeners = list(listeners)
         self.fds = <int *>PyMem_Malloc(max(len(self.listeners), 1) * sizeof(int))
-        if self.fds is NULL:
+        self.left_behind = <bint *>PyMem_Calloc(max(len(self.listeners), 1), sizeof(bint))
+        if self.fds is NULL or self.left_behind is NULL:
             raise MemoryError
         for listener in self.listeners:
             self.fds[self.count] = listener.fileno()
@@ -31,6 +32,7 @@ cdef class Acceptor:
 
     def __dealloc__(self):
         PyMem_Free(self.fds)
+        PyMem_Free(self.left_behind)
 
     cdef bint watch(self, poller *with_poller) noexcept:
         """All of them or none; False: the poller took none, which is tried again after a pause."""
@@ -56,6 +58,11 @@ cdef class Acceptor:
             self.watched = False
             for index in range(self.count):
                 poller_remove(with_poller, self.fds[index])
+                self.leave(<uint64_t>index)
+
+    cdef void leave(self, uint64_t index) noexcept:
+        """Who waits there is not accepted yet: a listener is reported as one, however many that are."""
+        self.left_behind[index] = True
 
     cdef int accept(self, size_t index, sock_peer *peer, uint64_t now_ms) except -2:
         """The descriptor of the next connection; -1: there is none now, or (again_ms) it is better not to try."""
@@ -68,6 +75,7 @@ cdef class Acceptor:
             self.failing = False
             return fd
         if status == SOCK_AGAIN:
+            self.left_behind[index] = False
             return -1
         if not self.failing:
             self.failing = True

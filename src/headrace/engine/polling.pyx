@@ -61,6 +61,7 @@ cdef class PollingLoop(AcceptingLoop):
         """
         cdef int count = 0, timeout_ms
         cdef int64_t woken_ns = 0
+        thread.tick()  # what was served since it was last asked, or a log, may have taken long
         cdef uint64_t asked_ms = thread.now_ms, came_since_ms = self.asked_ms
         # Who waits gets what has just come, if nothing had come before: so that is asked first after a long call.
         cdef bint may_have_come = asked_ms > came_since_ms + LOOK_AFTER_MS
@@ -157,6 +158,8 @@ cdef class PollingLoop(AcceptingLoop):
         for i in range(count):
             if thread.events[i].tag >> 32 != 0:
                 self.take_event(thread, thread.events[i].tag, thread.events[i].flags)
+            elif thread.events[i].tag != BELL_TAG:
+                self.acceptor.leave(thread.events[i].tag)
         self.note_asked(thread, count)
         if self.size > 1:
             roster_stop_leading(&self.roster, &thread.seat)

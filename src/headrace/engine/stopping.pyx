@@ -80,6 +80,7 @@ cdef class StoppingLoop(PollingLoop):
         if not 0 < self.connections.count <= len(self.cut_requests):
             return False
         for fd in range(self.connections.length):
+            connection = None  # the one before goes now if it is the last reference, and not under the lock
             self.lock()
             connection = <Connection>self.connections.at(fd)
             self.unlock()
@@ -177,6 +178,7 @@ cdef class StoppingLoop(PollingLoop):
         cdef int fd, left = 0, held = 0
         self.next_step_ms = min(thread.now_ms + self.graceful_ms, self.stop_at_ms)
         for fd in range(self.connections.length):
+            connection = None  # the one before goes now if it is the last reference, and not under the lock
             self.lock()
             connection = <Connection>self.connections.at(fd)
             self.unlock()

@@ -92,6 +92,8 @@ cdef class WatchingLoop(StoppingLoop):
                 calls = self.count_calls()
                 if calls == self.watched_calls:
                     self.sleep_until_a_call()
+                    if self.watch_ended:
+                        return
                 # A call that wakes us is not looked at at once: while calls are quick, each would wake us again.
                 self.watched_calls = calls
                 wait_ms = <int>self.look_every_ms
