@@ -91,3 +91,17 @@ def test_hooks_run_in_their_order_each_in_its_process_and_a_broken_one_stops_not
     assert where["post_fork"] == where["post_worker_init"] == where["worker_exit"] == worker
     assert where["child_exit"] == where["on_starting"] == where["on_exit"] == supervisor
     assert "RuntimeError: child_exit is broken" in running.errors.text
+
+
+def test_a_hook_that_keeps_the_template_from_forking_does_not_keep_the_server_from_ending(tmp_path):
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "gunicorn.conf.py").write_text(
+        "import time\npreload_app = True\ndef pre_fork(server, worker):\n"
+        "    if worker.age > 1:\n        print('held', flush=True)\n        time.sleep(600)\n"
+    )
+    running = Command("app:app", "-b", "127.0.0.1:0", "--workers", 2, "-c", "gunicorn.conf.py", cwd=tmp_path, binds=0)
+    running.errors.wait_for("is ready")
+    running.output.wait_for("held")
+    assert running.end(signal.SIGQUIT) == 0
+    assert "Worker 0 " not in running.errors.text
+    assert re.search(r"HR835 The template of generation 1 has not ended in \S+ s and is killed", running.errors.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -102,6 +103,32 @@ class TestMessages:
         assert channel.receive() == [{"a": 1}]
         assert channel.receive() == []
         assert channel.at_end
+
+    def test_last_words_are_all_that_was_said_however_long(self, ends):
+        channel, other = ends
+        said = [{"text": "x" * 100_000}, {"b": 2}]
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        other.sendall(b"".join(json.dumps(message).encode() + b"\n" for message in said))
+        assert channel.receive_last_words() == said  # somebody else may hold the other end
+        other.close()
+        assert channel.receive_last_words() == []
+        assert channel.at_end
+
+    def test_last_words_of_one_who_does_not_stop_talking_end(self, ends):
+        channel, other = ends
+        done = threading.Event()
+
+        def talk():
+            with contextlib.suppress(OSError):
+                while not done.is_set():
+                    other.sendall(b'{"a": "' + b"x" * 4000 + b'"}\n')
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        assert len(channel.receive_last_words()) < 10_000
+        done.set()
+        channel.close()
+        thread.join()
 
     def test_sending_never_waits(self, ends):
         channel, _ = ends

@@ -186,6 +186,8 @@ def ending(status: int | None, was_killed: bool = False) -> str:
 
 def tell_end(worker: WorkerRecord, status: int | None) -> None:
     """To the log: what was expected in a word, what was not with what its threads were serving."""
+    if not worker.pid:
+        return  # nobody has said that there is such a process
     if worker.state is WorkerState.LEAVING and status in (0, signal.SIGTERM, None):
         logger.info("HR804 Worker %d has left", worker.pid)
         return

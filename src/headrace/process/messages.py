@@ -66,24 +66,38 @@ class Channel:
             self._receive_once(wait and b"\n" not in self._received)
             if b"\n" in self._received or not wait:
                 break
+        return self._take_messages()
+
+    def receive_last_words(self) -> list[Message]:
+        """What a process had to say that has ended: all of it, but not what a child of its own may add for ever."""
+        messages = []
+        for _ in range(LINE_BYTES_MAX // _RECEIVE_BYTES):
+            if self.at_end or not self._receive_once(wait=False):
+                break
+            messages += self._take_messages()
+        return messages
+
+    def _take_messages(self) -> list[Message]:
         *lines, self._received = self._received.split(b"\n")
         return [message for message in map(_parsed, lines) if message is not None]
 
-    def _receive_once(self, wait: bool) -> None:
+    def _receive_once(self, wait: bool) -> bool:
+        """False: nothing has come."""
         flags = 0 if wait else socket.MSG_DONTWAIT
         room = socket.CMSG_LEN(_FDS_MAX * _FD_BYTES) if self._takes_fds else 0
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_RECEIVE_BYTES, room, flags)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             self.at_end = True
-            return
+            return False
         for level, kind, octets in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._keep(array.array("i", octets[: len(octets) // _FD_BYTES * _FD_BYTES]))
         self._received += data
         self.at_end = not data or len(self._received) > LINE_BYTES_MAX
+        return bool(data)
 
     def _keep(self, fds: Iterable[int]) -> None:
         for fd in fds:

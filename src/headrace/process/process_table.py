@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -111,6 +112,8 @@ class ProcessTable:
             for worker in self._with(template, age=message.get("age")):
                 worker.is_forked(message.get("pid"))
                 self._watch(worker)
+                if worker.state is LEAVING:
+                    worker.kill(signal.SIGTERM)  # it was told to go before anybody knew where to send this
         elif event == "not-forked":
             for worker in self._with(template, age=message.get("age")):
                 self._drop(worker)
@@ -144,7 +147,7 @@ class ProcessTable:
         """A child of this process has ended.  As PID 1 workers may have become that, when their template has ended."""
         for template in [one for one in self.generations if one.pid == pid]:
             template.ended = True
-            for message in template.channel.receive():  # its last words
+            for message in template.channel.receive_last_words():
                 self._on_template_message(template, message)
             self.unwatch(template)
             template.end(status)
@@ -262,7 +265,7 @@ class ProcessTable:
         if worker not in self.all_workers:
             return
         if worker.channel is not None and not worker.channel.at_end:
-            for message in worker.channel.receive():  # its last words
+            for message in worker.channel.receive_last_words():
                 self._on_worker_message(worker, message)
         self._drop(worker)
         tell_end(worker, status)
@@ -278,6 +281,10 @@ class ProcessTable:
 
 
 def kill_overdue(worker: WorkerRecord, seconds: float) -> None:
+    if worker.process is None:
+        # Its template has not said which process it is, and does not do what it is told either.
+        kill_overdue_template(worker.template, seconds)
+        return
     logger.error("HR808 Worker %d has not ended in %g s and is killed", worker.pid, seconds)
     worker.kill()
 
