@@ -264,15 +264,16 @@ def test_it_is_off_by_default(serve, threads):
     assert running.exchange(wire.request(fields=[started(-3600, 1, "t=")])).status == 200
 
 
-def test_no_thread_stands_in_the_way_of_the_others_when_crowds_come_and_go(apart, client_of):
+def test_no_thread_stands_in_the_way_of_the_others_when_crowds_come_and_go(apart):
     """A process of its own: one that stands still with the interpreter lock would take the tests with it."""
     process = apart(SHORT, "--threads", 4, "--queue-deadline", 60)
+    host, _, port = process.url.removeprefix("http://").rpartition(":")
     until = time.monotonic() + CROWDS_S
 
     def crowds():
         answers = 0
         while time.monotonic() < until:
-            clients = [client_of(process) for _ in range(CROWD)]
+            clients = [wire.Client((host, int(port)), watched=False) for _ in range(CROWD)]
             for client in clients:
                 client.send(wire.request())
             answers += sum(client.read_response().status == 200 for client in clients[: CROWD // 10])
