@@ -251,3 +251,26 @@ def test_the_watch_over_the_time_of_calls_does_not_keep_an_idle_server_from_endi
     since = time.monotonic()
     running.stop()
     assert time.monotonic() - since < 0.8  # it looks once a second
+
+
+def test_what_a_thread_comes_back_with_that_was_left_inside_a_call_is_closed(serve):
+    inside, may_end = threading.Event(), threading.Event()
+
+    class Answer(list):
+        def close(self):
+            inside.set()
+            may_end.wait(wire.PATIENCE_S)
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "4")])
+        return Answer([b"done"])
+
+    running = serve(application, threads=4)
+    with running.connect() as client:
+        assert client.exchange(wire.request()).body == b"done"  # before close() is called
+        assert inside.wait(wire.PATIENCE_S)
+        running.stop(graceful=False)
+        assert running.connection_count() == 1
+        may_end.set()
+        wire.wait_until(lambda: running.connection_count() == 0, "the connection is closed")
+        client.assert_closed()

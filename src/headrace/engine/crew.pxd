@@ -51,6 +51,7 @@ cdef class Crew(LoopBase):
     cdef volatile uint64_t eager_until_ms
     cdef volatile bint watchdog_sleeps  # until a call begins
     cdef volatile bint finished      # the loop has ended: threads go as soon as they can
+    cdef volatile bint ended         # and what a thread lets go of then, that was left inside a call, is closed
     cdef int64_t switch_ns           # the interpreter's switch interval
 
     cdef int enlist(self, LoopThread thread) except -1
@@ -67,6 +68,7 @@ cdef class Crew(LoopBase):
     cdef bint has_work(self, LoopThread thread) noexcept
     cdef int release(self, Channel channel) except -1
     cdef int guarded_deadline(self, Channel channel, deadline_queue *queue) except -1
+    cdef int guarded_cut(self, Channel channel) except -1
 
     # application calls
     cdef int watch_alone(self) except -1

@@ -128,11 +128,14 @@ cdef class Crew(LoopBase):
         while True:
             self.lock()
             passed = channel.passed
-            if passed is NULL or channel.state == CLOSED:
+            if channel.state == CLOSED or (passed is NULL and not self.ended):
                 break
             channel.passed = NULL
             self.unlock()
-            self.guarded_deadline(channel, passed)
+            if self.ended:
+                self.guarded_cut(channel)
+            else:
+                self.guarded_deadline(channel, passed)
         channel.thread = None
         if channel.pending:
             channel.readable = True
@@ -156,6 +159,9 @@ cdef class Crew(LoopBase):
         return 0
 
     cdef int guarded_deadline(self, Channel channel, deadline_queue *queue) except -1:
+        raise NotImplementedError
+
+    cdef int guarded_cut(self, Channel channel) except -1:
         raise NotImplementedError
 
     # ---- the application ----

@@ -160,6 +160,7 @@ cdef class Loop(WorkingLoop):
             self.unwatch_signals()
             if not self.forked:
                 self.unwatch_listeners()
+                self.ended = True
                 self.cut_all(first if self.spare is None else self.spare)
                 self.tell_what_was_cut()
             self.end_threads()

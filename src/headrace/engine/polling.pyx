@@ -225,6 +225,9 @@ cdef class PollingLoop(AcceptingLoop):
     cdef int guarded_deadline(self, Channel channel, deadline_queue *queue) except -1:
         return self.guarded(<Connection>channel, ON_DEADLINE, queue)
 
+    cdef int guarded_cut(self, Channel channel) except -1:
+        return self.guarded(<Connection>channel, ON_CUT, NULL)
+
     cdef int answer_bell(self) except -1:
         raise NotImplementedError
 
