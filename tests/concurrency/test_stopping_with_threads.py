@@ -273,4 +273,3 @@ def test_what_a_thread_comes_back_with_that_was_left_inside_a_call_is_closed(ser
         assert running.connection_count() == 1
         may_end.set()
         wire.wait_until(lambda: running.connection_count() == 0, "the connection is closed")
-        client.assert_closed()
